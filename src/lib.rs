@@ -1,0 +1,41 @@
+//! Livechain: a proxy that sends each JSON-RPC call to the provider that answers it best from this region now.
+//!
+//! ```text
+//!             ┌───────────── shard, one per core (glommio, io_uring) ──────────────┐
+//!  clients ──▶│ accept → head → place → body → jsonrpc → door ⇄ upstream → respond │──▶ providers
+//!             └──┬─────────────▲───────────────────────────────────────────────────┘
+//!     rows,      │             │ snapshots
+//!     events     │             │ (a slot per shard, and a doorbell)
+//!             ┌──▼─────────────┴───────────────────────────────────────────────────┐
+//!             │ control thread (tokio): collect · publish · reload · names · admin │
+//!             └────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! **Two planes.** A shard owns its listeners, its clients' connections, its pools of connections to providers and its
+//! measurements, and shares nothing on the path of a request but two words a provider (its breaker and its cooldown),
+//! which are written in trouble alone. Control runs beside, on well-kept libraries; a shard never waits for it.
+//!
+//! **Pure cores.** [`http`], [`jsonrpc`] and [`routing`] know no socket, no runtime and no clock: bytes and moments are
+//! handed in. What does I/O is a thin shell around them.
+//!
+//! In reading order:
+//! - [`config`]: what an operator writes, checked into what the program uses;
+//! - [`http`], [`jsonrpc`]: messages as bytes;
+//! - [`routing`]: who is asked next, and what a failure means;
+//! - [`shard`]: the data path; `shard/serve.rs` is its table of contents, `shard/door.rs` its middle;
+//! - [`link`]: what passes between shards and control;
+//! - [`control`], [`admin`], [`demo`]: the rest of the process;
+//! - [`limits`]: every bound, with its reason; [`time`]: moments.
+//!
+//! **Words**, one for a thing:
+//! - *client*: who calls us; *provider*: whom we ask; *upstream*: a provider as one shard sees it.
+//! - *chain*: a blockchain, served by several providers.
+//! - *call*: one JSON-RPC request; *batch*: several in one HTTP request, each an *item*.
+//! - *attempt*: one asking of one provider; a call has one or more.
+//! - *class*: of a method, those of like cost; of an error, those that mean the same.
+//! - *gate*: whether a provider may be asked: its *breaker* (transport failures) and its *cooldown* (its own limits).
+//! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
+//! - *shard*: a core's thread; *control*: the one thread that is none.
+
+pub mod limits;
+pub mod time;

@@ -1,0 +1,506 @@
+//! Every bound of the program, with its reason. What an operator may change has its default here.
+//!
+//! A bound that depends on another says so in a `const` assertion below it: a change of one alone does not compile.
+
+use std::time::Duration;
+
+/// Bytes of a request head. Browsers and SDKs send under 2 KiB; keys and cookies may be long.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Header fields of a message. No client of JSON-RPC sends 40.
+pub const HEADERS_MAX: usize = 100;
+
+/// Longest latency that a histogram tells apart: beyond the longest deadline of any class it is all the same.
+pub const LATENCY_US_MAX: u64 = 120_000_000;
+
+/// Significant digits of a latency histogram: 1 % of error ranks providers; three digits would need ten times the memory.
+pub const LATENCY_DIGITS: u8 = 2;
+
+/// Rows on the way from a shard to control. A ring that is full only delays.
+pub const ROWS_IN_RING_MAX: usize = 256;
+
+/// Events on the way from a shard to control; a storm beyond is counted, not told one by one.
+pub const EVENTS_IN_RING_MAX: usize = 1024;
+
+/// Access records on the way: 40,000 a second at a drain every 100 ms.
+pub const ACCESS_IN_RING_MAX: usize = 4096;
+
+/// Bytes of a provider's answer read whole before the first one goes out, so that a stall or a cut can fail over.
+pub const WHOLE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes taken from a socket at once: one answer of the usual size, and one piece of a streamed one.
+pub const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Interim (1xx) heads skipped before an answer; none is expected, as no `Expect` is sent.
+pub const INTERIM_HEADS_MAX: usize = 8;
+
+/// Compressed bytes handed to the decoder at once: deflate's worst ratio is 1,032, so a bomb yields 1 MiB a step.
+pub const GZIP_SLICE_BYTES: usize = 1024;
+
+/// Addresses of one name tried for one connection.
+pub const ADDRESSES_TRIED_MAX: usize = 4;
+
+/// First size of a shard's buffer: a head and a small call or answer fit without growing.
+pub const BUFFER_BYTES: usize = 4 * 1024;
+
+/// A buffer that has grown beyond this is freed, not kept: one large message must not cost memory for ever.
+pub const BUFFER_KEPT_BYTES_MAX: usize = 128 * 1024;
+
+/// Buffers kept free in one shard; at [`BUFFER_KEPT_BYTES_MAX`] each this is 16 MiB at the very worst.
+pub const BUFFERS_KEPT_MAX: usize = 128;
+const _: () = assert!(BUFFER_KEPT_BYTES_MAX >= WHOLE_BYTES_MAX + HEAD_BYTES_MAX);
+
+/// Rows that one shard fills between two shipments: every class of 800 providers. A row beyond is not measured.
+pub const ROWS_PER_SHARD_MAX: usize = 8 * 1024;
+
+/// Methods that one provider is remembered to lack, in one shard: more than any provider leaves out of the known ones.
+pub const LACKING_METHODS_MAX: usize = 64;
+
+/// How long a provider's word that it lacks a method is believed; a plan or a node may be upgraded.
+pub const LACKING_METHOD_BELIEVED: Duration = Duration::from_mins(5);
+
+/// Windows of `body_timeout` that one body may take in all: ten minutes by default, in which the slowest line brings ten
+/// mebibytes. Without it, a byte before each window's end would hold a connection for ever.
+pub const BODY_WINDOWS_MAX: u32 = 20;
+
+/// How long what a client still sends is read and dropped after its last answer; longer than a round trip round the globe.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes read and dropped meanwhile.
+pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Providers' TLS sessions that one shard remembers: two for each of a hundred providers.
+pub const TLS_SESSIONS_PER_SHARD_MAX: usize = 256;
+
+/// First wait after accepting failed for want of descriptors; doubles up to the second.
+pub const ACCEPT_DELAY_FIRST: Duration = Duration::from_millis(5);
+/// Descriptors come back as clients leave: a second is soon enough and no busy loop.
+pub const ACCEPT_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// Locked memory that glommio asks for, for each shard.
+pub const MEMLOCK_BYTES_PER_SHARD: usize = 512 * 1024;
+
+/// Timers of one shard, made on use: one for each client's connection and each connection to a provider, and some to spare.
+pub const TIMERS_PER_SHARD_MAX: usize = 4 * 1024 * 1024;
+const _: () = assert!(TIMERS_PER_SHARD_MAX as u64 >= 4 * CONNECTIONS_PER_SHARD_MAX);
+
+/// Transactions that one shard remembers having sent: minutes of any reseller's writes, 32 KiB.
+pub const SENT_TRANSACTIONS_KEPT: usize = 1024;
+
+/// How often a closing shard looks whether its last client has gone.
+pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Rings of the doorbell taken at once; what they say is in the snapshot, however many there are.
+pub const BELL_BYTES_MAX: usize = 64;
+
+/// How often measurements are shipped, and pools swept: as often as control merges.
+pub const SHIP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Providers of one chain. One bit each in a word tells which ones a call has tried; resellers have under 20.
+pub const PROVIDERS_PER_CHAIN_MAX: usize = 64;
+const _: () = assert!(PROVIDERS_PER_CHAIN_MAX <= u64::BITS as usize);
+
+/// Attempts for one call, the first included: a third answers what two could not often enough, a fourth only adds load.
+pub const ATTEMPTS_MAX: u8 = 3;
+
+/// Tries to change a word that all shards share before the news is dropped. It is written in trouble alone, by as many
+/// threads as there are cores: a loop that loses this often says nothing that the winners did not say.
+pub const WORD_TRIES_MAX: usize = 64;
+
+/// Timers that fire or move down the wheel in one call, so that ten thousand idle connections falling due in the same
+/// millisecond do not hold up the calls of that turn: about 20 µs.
+pub const TIMERS_PER_TURN_MAX: usize = 1024;
+
+// JSON-RPC
+
+/// Objects and arrays that may be open at once in a JSON text. The deepest honest call (an access list within a
+/// call within a batch) has 7; `serde_json`'s own bound, which most clients and nodes share, is 128.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Bytes of a method's name, unescaped. The longest known one has 41.
+pub const METHOD_BYTES_MAX: usize = 256;
+
+/// Most of `rpc.batch_items_max`: every item is a call with its own state.
+pub const BATCH_ITEMS_MAX: u64 = 10_000;
+
+/// Bytes that a shard's parse buffers may keep between texts; a larger text's buffers are given back after it.
+/// Every answer that is read whole (64 KiB) stays well below, with its tape.
+pub const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
+
+/// Bytes at the head of an answer too large to be read whole in which its `result` or `error` key must begin.
+pub const REPLY_PREFIX_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a provider's error message that are searched for its class. Real ones are under 1 KiB; a revert
+/// reason may be as long as the caller likes.
+pub const ERROR_MESSAGE_SEARCHED_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of a filter id as a provider writes it. Nodes write up to 34, gateways up to 100.
+pub const FILTER_ID_BYTES_MAX: usize = 256;
+
+/// Bytes of a raw transaction that is hashed here: 2 MiB is twice what a node's pool takes, six blobs included.
+pub const TRANSACTION_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Empty lines skipped before a request line. RFC 9112 asks for tolerance of one, left behind by an old client's body.
+pub const EMPTY_LINES_MAX: usize = 2;
+
+/// Hexadecimal digits of a chunk's size: what a `u64` holds. Leading zeros count.
+pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+
+/// Bytes of chunk extensions in one message. Nobody sends any; without a bound one chunk line never ends.
+pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 4 * 1024;
+
+/// Bytes of trailer fields after a chunked body; they are read past.
+pub const CHUNK_TRAILER_BYTES_MAX: u32 = 8 * 1024;
+
+/// Longest that a `Retry-After` is believed: a provider that asks for a day is tried again after an hour.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
+// Spans into a head are 16 bits wide.
+const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);
+
+/// First rest after a provider has limited our rate without saying for how long; doubles each time it does so again.
+pub const RATE_COOLDOWN_FIRST: Duration = Duration::from_secs(1);
+/// Rates are counted per second or per minute: after a minute any window has passed.
+pub const RATE_COOLDOWN_MAX: Duration = Duration::from_mins(1);
+
+/// Rest of a provider whose quota is used up: what is short is a month's plan, and a look every ten minutes finds the new one.
+pub const PARKED_FOR: Duration = Duration::from_mins(10);
+
+// --- What an operator writes (`config`) ---
+
+/// Bytes of a config file. 500 chains with ten providers each take about 1 MiB.
+pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Problems drawn for one file; what comes after is counted. Nobody mends more between two runs.
+pub const PROBLEMS_SHOWN_MAX: usize = 100;
+
+/// Bytes of a region, a node's, a chain's or a provider's name: each is a label of every metric and stands in headers.
+pub const LABEL_BYTES_MAX: usize = 64;
+
+/// Chains of one node. Every one costs rankings, histograms and metric series; a catalogue beyond this is better split over nodes.
+pub const CHAINS_MAX: usize = 512;
+
+/// Regions that one provider may list: every cloud's regions together are fewer.
+pub const REGIONS_PER_PROVIDER_MAX: usize = 128;
+
+/// Headers configured for one provider; credentials take one or two, and ours must fit beside them in a head.
+pub const PROVIDER_HEADERS_MAX: usize = 16;
+
+/// Rules about one provider's errors: each is tried on every error of it.
+pub const ERROR_RULES_MAX: usize = 64;
+
+/// Bytes of what such a rule looks for in a message.
+pub const ERROR_WORDS_BYTES_MAX: usize = 256;
+
+/// Bytes of one configured header value. Signed tokens are under 4 KiB; common servers refuse lines over 8 KiB.
+pub const PROVIDER_HEADER_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of a provider's URL: common servers refuse a longer request line.
+pub const URL_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of the admin token: it has to fit a request head of ours with room to spare.
+pub const ADMIN_TOKEN_BYTES_MAX: usize = 1024;
+
+/// Addresses of one node's `listen.http`: each is one listening socket a shard.
+pub const LISTEN_MAX: usize = 16;
+
+/// Cross-origin origins and blocked methods are looked through in turn on each request that needs them.
+pub const PATTERNS_MAX: usize = 256;
+
+/// The largest chain id: EIP-2294's, which keeps replay-protected signatures within 64 bits.
+pub const CHAIN_ID_MAX: u64 = u64::MAX / 2 - 36;
+
+/// Shortest configurable timeout, in ms: below it a busy turn of a shard alone could make it fire.
+pub const TIMEOUT_MS_MIN: u64 = 10;
+
+/// Longest configurable timeout, in ms: an hour. Longer means "never", which no queue or connection may do.
+pub const TIMEOUT_MS_MAX: u64 = 3_600_000;
+
+/// Longest memory of a cross-origin pre-flight, in ms: browsers cap it at a day.
+pub const CORS_MAX_AGE_MS_MAX: u64 = 86_400_000;
+
+/// Default of `http.cors.max_age`, in ms: what browsers cap at two hours (Chromium) is asked once in ten minutes.
+pub const CORS_MAX_AGE_MS_DEFAULT: u64 = 600_000;
+
+/// Shortest block time, in ms; the fastest chains in use make a block in 100 ms or less.
+pub const BLOCK_TIME_MS_MIN: u64 = 10;
+
+/// Default of `chains.block_time`, in ms: Ethereum's.
+pub const BLOCK_TIME_MS_DEFAULT: u64 = 12_000;
+
+/// Default of `listen.http`: the port that Ethereum nodes answer on, so that clients need another host only.
+pub const LISTEN_HTTP_DEFAULT: &str = "0.0.0.0:8545";
+
+/// Default of `listen.admin`: seen by this machine alone.
+pub const LISTEN_ADMIN_DEFAULT: &str = "127.0.0.1:9545";
+
+/// Default of `shards.connections_max`: at under 8 KiB an idle connection, 80 MiB a shard.
+pub const CONNECTIONS_PER_SHARD_DEFAULT: u64 = 10_000;
+
+/// Most client connections of one shard: 8 GiB of idle ones.
+pub const CONNECTIONS_PER_SHARD_MAX: u64 = 1_000_000;
+
+/// Default of `http.head_timeout`, in ms: a head is one packet or two; three TCP retransmissions fit.
+pub const HEAD_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+
+/// Default of `http.body_timeout`, in ms without a byte of progress: a mobile client's change of cell fits.
+pub const BODY_TIMEOUT_MS_DEFAULT: u64 = 30_000;
+
+/// Default of `http.idle_timeout`, in ms: longer than the 60 s of common load balancers, so that they close first and
+/// no request of theirs meets a connection being closed.
+pub const CLIENT_IDLE_TIMEOUT_MS_DEFAULT: u64 = 75_000;
+
+/// Default of `http.body_bytes_max`: twice what geth takes (5 MiB), since a batch is split before it gets there.
+pub const BODY_BYTES_DEFAULT: u64 = 10 * 1024 * 1024;
+
+/// Least of `http.body_bytes_max`: a signed transaction with calldata fits.
+pub const BODY_BYTES_MIN: u64 = 1024;
+
+/// Most of `http.body_bytes_max`: a body stands in memory whole.
+pub const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Default of `rpc.batch_items_max`: what ethers sends at most by default.
+pub const BATCH_ITEMS_DEFAULT: u64 = 100;
+
+/// Default of `rpc.batch_in_flight_max`: hides a provider's round trips without one client filling its pool.
+pub const BATCH_IN_FLIGHT_DEFAULT: u64 = 16;
+
+/// Default of `rpc.batch_bytes_max`: about geth's own bound of a batch's answer (25 MB).
+pub const BATCH_BYTES_DEFAULT: u64 = 25 * 1024 * 1024;
+
+/// Least of `rpc.batch_bytes_max`: one answer that is read whole.
+pub const BATCH_BYTES_MIN: u64 = 64 * 1024;
+
+/// Most of `rpc.batch_bytes_max`: an assembled answer stands in memory whole.
+pub const BATCH_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Default deadline of the class head, in ms: every node has the number at hand.
+pub const DEADLINE_HEAD_MS_DEFAULT: u64 = 1_000;
+/// Default deadline of the class read, in ms: one look-up.
+pub const DEADLINE_READ_MS_DEFAULT: u64 = 2_000;
+/// Default deadline of the class receipt, in ms: a block's receipts are computed by some nodes.
+pub const DEADLINE_RECEIPT_MS_DEFAULT: u64 = 3_000;
+/// Default deadline of the class execute, in ms: geth's own limit of `eth_call`.
+pub const DEADLINE_EXECUTE_MS_DEFAULT: u64 = 5_000;
+/// Default deadline of the class logs, in ms: providers cut ranges so that they answer within it.
+pub const DEADLINE_LOGS_MS_DEFAULT: u64 = 5_000;
+/// Default deadline of the class proof, in ms: a trie is walked from disk.
+pub const DEADLINE_PROOF_MS_DEFAULT: u64 = 10_000;
+/// Default deadline of the class trace, in ms: a block is executed again; below the 60 s of load balancers.
+pub const DEADLINE_TRACE_MS_DEFAULT: u64 = 45_000;
+/// Default deadline of the class write, in ms: a transaction is worth waiting for, and is never sent twice unknowingly.
+pub const DEADLINE_WRITE_MS_DEFAULT: u64 = 10_000;
+/// Default deadline of the class filter, in ms: as logs, which they read.
+pub const DEADLINE_FILTER_MS_DEFAULT: u64 = 5_000;
+/// Default deadline of every other method, in ms.
+pub const DEADLINE_OTHER_MS_DEFAULT: u64 = 10_000;
+
+/// Default of `upstream.connect_timeout`, in ms: a lost SYN is sent again after one second, and answered within the next.
+pub const CONNECT_TIMEOUT_MS_DEFAULT: u64 = 2_000;
+
+/// Default of `upstream.progress_timeout`, in ms without a byte: a provider that scans sends something in it.
+pub const PROGRESS_TIMEOUT_MS_DEFAULT: u64 = 15_000;
+
+/// Default of `upstream.idle_timeout`, in ms: below most providers' own (nginx 75 s), so that we close first.
+pub const UPSTREAM_IDLE_TIMEOUT_MS_DEFAULT: u64 = 60_000;
+
+/// Default of `upstream.connections_max`: 256 calls in flight at 50 ms each are 5,000 calls a second of one shard.
+pub const UPSTREAM_CONNECTIONS_DEFAULT: u64 = 256;
+
+/// Most of `upstream.connections_max`: descriptors and local ports of one address.
+pub const UPSTREAM_CONNECTIONS_MAX: u64 = 16_384;
+
+/// Default of `upstream.connections_warm`: one for the next call and one for the call beside it.
+pub const UPSTREAM_WARM_DEFAULT: u64 = 2;
+
+/// Default of `upstream.queue_max`: four rounds of the pool; what waits longer is better served by the next provider.
+pub const UPSTREAM_QUEUE_DEFAULT: u64 = 1024;
+
+/// Most of `upstream.queue_max`.
+pub const UPSTREAM_QUEUE_MAX: u64 = 65_536;
+
+/// Default of `upstream.user_timeout`, in ms: RFC 9293's 100 s would outlast every deadline but the longest.
+pub const USER_TIMEOUT_MS_DEFAULT: u64 = 20_000;
+
+/// Default of `breaker.failures`: a single cut connection is noise, five in a row are not.
+pub const BREAKER_FAILURES_DEFAULT: u64 = 5;
+
+/// Most of `breaker.failures`: it never opens in practice.
+pub const BREAKER_FAILURES_MAX: u64 = 1_000;
+
+/// Default of `breaker.cooldown`, in ms: a process restarts within it.
+pub const BREAKER_COOLDOWN_MS_DEFAULT: u64 = 5_000;
+
+/// Default of `breaker.cooldown_max`, in ms: a provider that came back serves again within a minute.
+pub const BREAKER_COOLDOWN_MAX_MS_DEFAULT: u64 = 60_000;
+
+/// Default of `life.drain_delay`, in ms: two checks of a balancer that asks every two seconds.
+pub const DRAIN_DELAY_MS_DEFAULT: u64 = 5_000;
+
+/// Default of `life.drain_limit`, in ms: most deadlines are over by then. With `drain_delay` it must stay below the
+/// supervisor's patience (Kubernetes: 30 s unless told), or the process is killed first.
+pub const DRAIN_LIMIT_MS_DEFAULT: u64 = 30_000;
+
+/// Most of `chains.providers.priority` and `weight`: a share of 1 in 10,000 is already one call in a while.
+pub const WEIGHT_MAX: u64 = 10_000;
+
+const _: () = assert!(TIMEOUT_MS_MIN <= DEADLINE_HEAD_MS_DEFAULT && DEADLINE_TRACE_MS_DEFAULT <= TIMEOUT_MS_MAX);
+const _: () = assert!(BATCH_IN_FLIGHT_DEFAULT <= BATCH_ITEMS_DEFAULT && BATCH_ITEMS_DEFAULT <= BATCH_ITEMS_MAX);
+const _: () = assert!(UPSTREAM_WARM_DEFAULT <= UPSTREAM_CONNECTIONS_DEFAULT);
+const _: () = assert!(BREAKER_COOLDOWN_MS_DEFAULT <= BREAKER_COOLDOWN_MAX_MS_DEFAULT);
+const _: () = assert!(BODY_BYTES_MIN <= BODY_BYTES_DEFAULT && BODY_BYTES_DEFAULT <= BODY_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MIN <= BATCH_BYTES_DEFAULT && BATCH_BYTES_DEFAULT <= BATCH_BYTES_MAX);
+const _: () = assert!(PROVIDER_HEADERS_MAX * PROVIDER_HEADER_BYTES_MAX <= 4 * HEAD_BYTES_MAX);
+
+// ---- Sockets (shard/ring), each per shard ----
+
+/// Entries of the submission queue, 64 bytes each. A turn of 256 completions seldom queues more than two each.
+pub const RING_SUBMISSIONS: u32 = 1024;
+
+/// Entries of the completion queue, 16 bytes each. Room for every buffer and as many sends, accepts and closes over
+/// again; what overflows is kept by the kernel, but ends every multishot operation that it hits.
+pub const RING_COMPLETIONS: u32 = 8192;
+
+/// Completions handed out before the tasks that they woke run: 256 tasks at a few µs make a turn of about a
+/// millisecond at worst, and batches do not gain above some tens.
+pub const RING_COMPLETIONS_PER_TURN: usize = 256;
+
+/// Bytes of a receive buffer: holds nearly every JSON-RPC request and most answers whole, while a chunk of a large answer
+/// costs one completion per 16 KiB. Pages behind a short message are not touched.
+pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Receive buffers: 4 MiB when all pages were touched, 1 MiB for short messages only. The kernel takes them in turn, so that
+/// their number is what the caches must hold. A buffer is held from the kernel's copy to the task's read, usually within
+/// one turn; when it is not, unread bytes are spilled to the heap.
+pub const RECEIVE_BUFFERS: u16 = 256;
+
+/// Unread bytes of a connection at which its receive is paused: what a fast provider can pile up before a slow client, on top of
+/// what the kernel delivers at once (up to 32 buffers). Eight buffers keep a turn's worth of bulk transfer flowing.
+pub const RECEIVE_UNREAD_BYTES_MAX: usize = 128 * 1024;
+
+/// Buffers of unread bytes at which a receive is paused: bounds a sender of single bytes, each of which takes a buffer.
+pub const RECEIVE_UNREAD_BUFFERS_MAX: usize = 32;
+
+/// Bytes that a connection stages while a send is under way: four TLS records; a writer of more waits.
+pub const SEND_STAGED_BYTES_MAX: usize = 64 * 1024;
+
+/// Empty send buffers kept for reuse: at 64 KiB each at most 4 MiB.
+pub const SEND_SPARE_BUFFERS_MAX: usize = 64;
+
+/// Accepted connections that wait for the accepting task before the kernel's queue takes over.
+pub const ACCEPTED_WAITING_MAX: usize = 128;
+
+/// Connections taken out of the kernel's queue when a listener stops: no backlog is longer.
+pub const LISTEN_BACKLOG_MAX: usize = 65_536;
+
+const _: () = assert!(RECEIVE_UNREAD_BYTES_MAX >= 4 * RECEIVE_BUFFER_BYTES, "half the cap holds more than one buffer");
+const _: () = assert!(RING_COMPLETIONS as usize >= 4 * RECEIVE_BUFFERS as usize, "receives do not overflow the queue");
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two(), "the kernel's ring needs it");
+
+// ---- Control plane ----
+
+/// Connections that wait to be accepted, per listening socket. The kernel cuts it to `net.core.somaxconn` (4096 by
+/// default since Linux 5.4): a storm of reconnecting clients is held until the shard comes to it.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// How often rows are merged. Four times a second is fresh for a scrape, and a ring of rows is not full by then.
+pub const ROWS_EVERY: Duration = Duration::from_millis(250);
+
+/// How often events and access records are taken out of their rings.
+pub const REPORTS_EVERY: Duration = Duration::from_millis(100);
+
+/// How much of the past the percentiles of pages tell about: this much to twice this much. Shorter leaves a provider
+/// that is seldom asked without a figure, longer hides this hour's trouble behind the morning's calm.
+pub const LATENCY_WINDOW: Duration = Duration::from_mins(5);
+
+/// Upper edges of the latency histogram in metrics, microseconds. Dense from 5 to 500 ms, where providers differ; the
+/// last is past every default deadline but the traces'.
+pub const LATENCY_BUCKETS_US: [u64; 18] = [
+    1_000, 2_000, 5_000, 10_000, 20_000, 35_000, 50_000, 75_000, 100_000, 150_000, 200_000, 300_000, 500_000,
+    1_000_000, 2_000_000, 5_000_000, 10_000_000, 45_000_000,
+];
+
+/// Wait for names before the node serves anyway: a dead resolver must not keep the providers that need none from
+/// serving, and 3 s is a lost datagram's retry.
+pub const NAMES_FIRST_WAIT: Duration = Duration::from_secs(3);
+
+/// A name is asked for again at the earliest after this, whatever its TTL says: some balancers give 0.
+pub const NAMES_TTL_MIN: Duration = Duration::from_secs(5);
+
+/// And at the latest after this: a TTL of a day would hide a provider's move for a day.
+pub const NAMES_TTL_MAX: Duration = Duration::from_mins(5);
+
+/// Wait after a name's first failure; doubles with each one in a row.
+pub const NAMES_RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// The longest wait between two tries of a failing name.
+pub const NAMES_RETRY_MAX: Duration = Duration::from_mins(1);
+
+/// The longest wait for a name's answer, the resolver's own retries included.
+pub const NAMES_LOOKUP_MAX: Duration = Duration::from_secs(20);
+
+/// Names asked for at the same time: a config of hundreds of providers is no burst for the resolver.
+pub const NAMES_IN_FLIGHT_MAX: usize = 16;
+
+/// Addresses kept of one name. Balancers give up to 8; beyond it no connection attempt would come to them.
+pub const NAME_ADDRESSES_MAX: usize = 16;
+
+/// How long a process that takes the ports over may need from connecting to being ready: its names, its shards.
+pub const UPGRADE_WAIT: Duration = Duration::from_mins(1);
+
+/// How long either side of an upgrade waits for a message that the other only has to write.
+pub const UPGRADE_MESSAGE_WAIT: Duration = Duration::from_secs(5);
+
+/// Bytes of an upgrade's manifest: some tens of addresses.
+pub const UPGRADE_MANIFEST_BYTES_MAX: usize = 64 * 1024;
+
+/// Listening sockets handed over: more addresses × shards than any machine has cores for.
+pub const UPGRADE_DESCRIPTORS_MAX: usize = 4096;
+
+/// Descriptors in one message; the kernel takes 253 (`SCM_MAX_FD`).
+pub const UPGRADE_DESCRIPTORS_PER_MESSAGE: usize = 64;
+
+/// Log lines that wait for a slow terminal or disk; one beyond is dropped and counted. Four rings' worth.
+pub const LOG_LINES_MAX: usize = 4 * ACCESS_IN_RING_MAX;
+
+/// Body of a request to the admin port: none of its requests has one.
+pub const ADMIN_BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Connections of the admin port: scrapers, balancers, operators, and descriptors that the data port does not have.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// Silence that ends a connection of the admin port: longer than scrapers wait between two scrapes.
+pub const ADMIN_IDLE: Duration = Duration::from_mins(2);
+
+/// Time for an answer of the admin port: all of them come out of memory.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long handshakes that have begun may take to end before listening sockets are closed: a round trip round the globe.
+pub const HANDSHAKE_LAST: Duration = Duration::from_millis(300);
+
+/// How long the end of the process waits for the admin port's last answers, once the shards have finished.
+pub const ADMIN_LAST: Duration = Duration::from_secs(1);
+
+/// Wait between two looks whether the shards have ended: adds at most this to the time of a stop.
+pub const JOIN_EVERY: Duration = Duration::from_millis(10);
+
+const _: () = assert!(UPGRADE_DESCRIPTORS_PER_MESSAGE <= 253, "the kernel refuses more in one message");
+const _: () = assert!(NAMES_LOOKUP_MAX.as_secs() < NAMES_RETRY_MAX.as_secs(), "or a name is asked for twice at a time");
+const _: () =
+    assert!(NAMES_FIRST_WAIT.as_secs() < UPGRADE_WAIT.as_secs(), "a newcomer waits for names before it is ready");
+const _: () = assert!(ACCESS_IN_RING_MAX as u128 * 1000 >= 40_000 * REPORTS_EVERY.as_millis(), "as its ring promises");
+
+/// Pause after a connection that was to be kept warm could not be opened: a dead provider is not knocked at all the time.
+pub const WARM_PAUSE: Duration = Duration::from_secs(5);
+
+/// Longest spin before a shard sleeps, in microseconds: beyond ten milliseconds it is a busy loop, not a short look.
+pub const SPIN_US_MAX: u64 = 10_000;
+
+/// Memory that an executor reserves for files: the least that glommio takes, since a shard touches none.
+pub const EXECUTOR_IO_BYTES: usize = 64 * 1024;
+
+/// How often a saturated executor attends to its timers: a small part of the shortest deadline.
+pub const EXECUTOR_PREEMPT: Duration = Duration::from_millis(5);
+
+/// Rest of a task that found no room on the wheel for its sleep: it must not spin.
+pub const UNTIMED_PAUSE: Duration = Duration::from_millis(10);
