@@ -37,5 +37,6 @@
 //! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
 //! - *shard*: a core's thread; *control*: the one thread that is none.
 
+pub mod jsonrpc;
 pub mod limits;
 pub mod time;

@@ -1,0 +1,38 @@
+//! Calls, batches, replies and the error taxonomy: pure.
+//!
+//! In reading order: [`parse`] cuts a client's body into calls ([`Call`]) or says why not ([`Refusal`]); `tokens` and
+//! `scan` are what it stands on. [`info`] tells what a method is, [`Blocked`] whether it is forwarded at all,
+//! [`write_local`] answers what needs no provider. [`inspect`] reads what a provider answered, [`classify`]
+//! judges its errors. [`seal_filter`] and [`open_filter`] keep a client's filter at its
+//! provider, [`transaction_hash`] names what a provider has already. [`write_error`] says what went wrong on our side.
+
+mod batch;
+mod blocked;
+mod call;
+mod class;
+mod classify;
+mod error;
+mod failure;
+mod filter;
+mod hex;
+mod local;
+mod method;
+mod reply;
+mod scan;
+mod signs;
+mod tokens;
+mod transaction;
+
+pub use batch::{Document, Limits, parse};
+pub use blocked::{BLOCKED_BY_DEFAULT, Blocked};
+pub use call::{Call, Item, Refusal};
+pub use class::MethodClass;
+pub use classify::{Evidence, Override, Verdict, classify, classify_http};
+pub use error::{Reason, write_error};
+pub use failure::{Action, Class, Health};
+pub use filter::{FilterKey, open_filter, seal_filter, with_filter_id};
+pub use local::{ChainNumbers, write_local, write_result};
+pub use method::{FilterRole, Local, MethodInfo, default_deadline, info};
+pub use reply::{IdMatch, Malformed, Prefix, PrefixKind, Reply, ReplyError, inspect, inspect_prefix, write_reply};
+pub use tokens::{NotJson, Scratch};
+pub use transaction::{TransactionHash, transaction_hash, write_hash};
