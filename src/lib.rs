@@ -39,4 +39,5 @@
 
 pub mod jsonrpc;
 pub mod limits;
+pub mod routing;
 pub mod time;

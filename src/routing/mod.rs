@@ -1,0 +1,36 @@
+//! Which provider is asked, and what happens when it fails: pure.
+//!
+//! ```text
+//!   Attempts ──asks──▶ Ranker ──reads──▶ Standing = Breaker + Cooldown   (one per provider, all shards)
+//!   (one per call)     (per shard and chain: latencies, turns, draws)
+//! ```
+//!
+//! A shard asks a call's [`Attempts`] for the next step, does it, tells the provider's [`Standing`] and the
+//! [`Ranker::latencies`] how it went, and asks again. Nothing here names a socket, a runtime or a clock: moments and
+//! seeds are handed in, so that the simulator can drive it all.
+//!
+//! Reading order: `health` (the words), `breaker`, `cooldown`, `standing`, `latency`, `turns`, `rank`, `attempt`.
+
+mod allowance;
+mod attempt;
+mod breaker;
+mod candidates;
+mod cooldown;
+mod health;
+mod latency;
+mod random;
+mod rank;
+mod standing;
+mod strategy;
+mod turns;
+
+pub use attempt::{Attempt, Attempts, FIRST_SHARE, Failure, Reason, Step};
+pub use breaker::{Admission, Breaker, BreakerConfig, TRIAL_LEASE, Transition, Trial};
+pub use candidates::{Facts, Providers, Tried};
+pub use cooldown::{Cooldown, CooldownConfig, Rest, RestChange};
+pub use health::{Health, Next};
+pub use latency::{AWAITED_US, EXPLORE_EVERY, Evidence, HALF_LIFE, Latencies, MASS_MIN};
+pub use random::Random;
+pub use rank::{Demand, IN_FLIGHT_DOUBLES, Nobody, Pick, Ranker};
+pub use standing::{Changes, Gate, Outcome, Standing, StandingConfig};
+pub use strategy::Strategy;
