@@ -37,6 +37,7 @@
 //! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
 //! - *shard*: a core's thread; *control*: the one thread that is none.
 
+pub mod config;
 pub mod http;
 pub mod jsonrpc;
 pub mod limits;

@@ -1,0 +1,195 @@
+//! The checked configuration: what the program uses, every value in range and every reference resolved.
+//!
+//! What an operator writes is another type (`raw`). A module takes its own small struct from here, never the whole.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Secret;
+use crate::jsonrpc::{MethodClass, Override};
+use crate::routing::Strategy;
+
+/// Everything a node runs on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub node: Node,
+    pub listen: Listen,
+    pub shards: Shards,
+    pub http: Http,
+    pub rpc: Rpc,
+    pub upstream: Upstream,
+    pub breaker: Breaker,
+    pub life: Life,
+    pub log: Log,
+    /// In the order of the file; names and ids are unique.
+    pub chains: Vec<Chain>,
+}
+
+/// Who this node is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub region: String,
+    pub id: String,
+}
+
+/// Where it listens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listen {
+    /// HTTP/1.1, plain.
+    pub http: Vec<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+    /// Asked for on the admin port; always there when `admin` is not a loopback address.
+    pub admin_token: Option<Secret>,
+}
+
+/// One shard per core.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shards {
+    /// Core numbers, unique, at least one.
+    pub cores: Vec<usize>,
+    /// Client connections open in one shard.
+    pub connections_max: usize,
+    /// How long a shard with nothing to do goes on looking before it sleeps.
+    pub spin: Duration,
+}
+
+/// The HTTP server towards clients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    /// From a request's first byte to the end of its head.
+    pub head_timeout: Duration,
+    /// Longest time without a byte of progress while a body comes in or an answer goes out.
+    pub body_timeout: Duration,
+    /// Longest time between two requests of a connection.
+    pub idle_timeout: Duration,
+    pub body_bytes_max: usize,
+    /// Whether answers name the provider (`X-Livechain-Provider`).
+    pub provider_header: bool,
+    pub cors: Option<Cors>,
+}
+
+/// Cross-origin answers. Absent: none are given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cors {
+    /// `*` alone, or exact origins.
+    pub origins: Vec<String>,
+    pub max_age: Duration,
+}
+
+/// How calls are read and answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rpc {
+    pub batch_items_max: usize,
+    /// Items of one batch asked for at the same time.
+    pub batch_in_flight_max: usize,
+    /// Bytes of one batch's assembled answer.
+    pub batch_bytes_max: usize,
+    /// Method names, or prefixes ending in `*`, answered with -32004 and never forwarded.
+    pub blocked_methods: Vec<String>,
+    /// Attempts for one call, the first included.
+    pub attempts_max: u8,
+    /// Until the first byte to the client, per class; every class has one.
+    pub deadlines: Vec<(MethodClass, Duration)>,
+}
+
+/// Connections to providers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    pub connect_timeout: Duration,
+    /// Longest time without a byte while an answer comes in.
+    pub progress_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Connections to one provider from one shard.
+    pub connections_max: usize,
+    /// Connections kept open to each provider whose breaker is closed, even when idle.
+    pub connections_warm: usize,
+    /// Calls waiting for a connection to one provider in one shard.
+    pub queue_max: usize,
+    /// Kernel's patience with unacknowledged data (`TCP_USER_TIMEOUT`).
+    pub user_timeout: Duration,
+    /// PEM certificates trusted beside the built-in roots.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The consecutive-failure breaker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Breaker {
+    /// Transport failures in a row that open it.
+    pub failures: u32,
+    /// How long it stays open the first time; doubles each time it opens again without a success.
+    pub cooldown: Duration,
+    pub cooldown_max: Duration,
+}
+
+/// Coming up and going down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Life {
+    /// After a signal: not ready, but still serving, so that balancers move away.
+    pub drain_delay: Duration,
+    /// After that: the longest wait for what still runs.
+    pub drain_limit: Duration,
+    /// Whether a second process on the same ports may take the listeners over.
+    pub upgrade: bool,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    pub format: LogFormat,
+    /// `tracing_subscriber::EnvFilter` syntax.
+    pub level: String,
+    /// Share of answered requests that get an access line, 0 to 1.
+    pub access_sample: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// One blockchain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain {
+    /// Lower case letters, digits, `-` and `_`; not all digits.
+    pub name: String,
+    pub id: u64,
+    /// What `net_version` answers.
+    pub network_id: u64,
+    pub block_time: Duration,
+    pub strategy: Strategy,
+    /// In the order of the file; ids are unique within the chain; at least one.
+    pub providers: Vec<Provider>,
+}
+
+/// One upstream of a chain, its region's addresses already chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Provider {
+    pub id: String,
+    pub url: Url,
+    /// `ws://` or `wss://`.
+    pub ws_url: Option<Url>,
+    /// Sent with every call, beside what the URL holds.
+    pub headers: Vec<(String, Secret)>,
+    /// Lower is preferred.
+    pub priority: u32,
+    /// Share within a tier of equals; at least 1.
+    pub weight: u32,
+    /// What errors of this provider mean, before the built-in taxonomy is asked.
+    pub errors: Vec<Override>,
+}
+
+/// A provider's address, split as a connection needs it. Path, query and userinfo may hold a key: they are secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Url {
+    pub tls: bool,
+    /// A name or an IP address, IPv6 without brackets.
+    pub host: String,
+    pub port: u16,
+    /// Path and query as they stand in a request line, at least `/`.
+    pub target: Secret,
+    /// `Basic …` from the userinfo.
+    pub authorization: Option<Secret>,
+}
