@@ -41,5 +41,6 @@ pub mod config;
 pub mod http;
 pub mod jsonrpc;
 pub mod limits;
+pub mod link;
 pub mod routing;
 pub mod time;

@@ -1,0 +1,192 @@
+//! What a shard measured and what happened in it, on the way to control.
+//!
+//! A [`Row`] holds a histogram and counts for one (provider, class). Rows travel by a ring and come back emptied by
+//! another, so that a steady state allocates nothing. A ring that is full costs nothing but delay: the shard goes on
+//! filling the row that it could not send. Events that find no room are dropped and counted.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use ringbuf::traits::{Consumer, Producer, Split};
+use ringbuf::{HeapCons, HeapProd, HeapRb};
+
+use crate::jsonrpc::MethodClass;
+use crate::limits;
+
+/// Which provider and class a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowKey {
+    /// The provider slot's number: never used again, so a late row credits nobody else.
+    pub slot: u64,
+    pub class: MethodClass,
+}
+
+/// How an attempt at a provider ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// A result, or an error that is an answer.
+    Success,
+    /// An error reply that is not held against the provider.
+    Error,
+    /// Limited, parked or refused by the provider's own rules.
+    Limited,
+    /// Refused, reset, late, malformed.
+    Failure,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 4] = [Self::Success, Self::Error, Self::Limited, Self::Failure];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::Limited => "limited",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// Attempts at one provider for one class since the row was last sent.
+#[derive(Debug)]
+pub struct Row {
+    pub key: RowKey,
+    /// Latency of successes in microseconds, two significant digits.
+    pub latency_us: Histogram<u32>,
+    pub outcomes: [u64; Outcome::ALL.len()],
+}
+
+impl Row {
+    #[must_use]
+    pub fn new(key: RowKey) -> Self {
+        let latency_us = Histogram::new_with_bounds(1, limits::LATENCY_US_MAX, limits::LATENCY_DIGITS)
+            .expect("constant bounds that the crate accepts");
+        Self { key, latency_us, outcomes: [0; Outcome::ALL.len()] }
+    }
+
+    /// Counts an attempt; only a success has a latency worth keeping.
+    pub fn record(&mut self, outcome: Outcome, latency: Duration) {
+        self.outcomes[outcome as usize] += 1;
+        if outcome == Outcome::Success {
+            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+            self.latency_us.saturating_record(micros.max(1));
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.outcomes.iter().all(|&count| count == 0)
+    }
+
+    /// Empties it for the next use under `key`.
+    pub fn reset(&mut self, key: RowKey) {
+        self.key = key;
+        self.latency_us.reset();
+        self.outcomes = [0; Outcome::ALL.len()];
+    }
+}
+
+/// Something that an operator wants to know.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub chain: std::sync::Arc<str>,
+    pub provider: std::sync::Arc<str>,
+    pub kind: EventKind,
+}
+
+/// What happened to a provider, or to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    BreakerOpened,
+    BreakerHalfOpen,
+    BreakerClosed,
+    /// Rate limited: not asked for this long.
+    Cooldown(Duration),
+    /// Its quota is used up or its bill unpaid: not asked for this long.
+    Parked(Duration),
+    /// It refused our credentials.
+    Unauthorized,
+    /// A connection's task panicked; that connection was closed.
+    Panicked,
+}
+
+impl EventKind {
+    /// The word used in logs and pages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BreakerOpened => "breaker_opened",
+            Self::BreakerHalfOpen => "breaker_half_open",
+            Self::BreakerClosed => "breaker_closed",
+            Self::Cooldown(_) => "cooldown",
+            Self::Parked(_) => "parked",
+            Self::Unauthorized => "unauthorized",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// One answered request, for the access log.
+#[derive(Clone, Debug)]
+pub struct AccessRecord {
+    pub request_id: u64,
+    pub client: std::net::IpAddr,
+    pub chain: Option<std::sync::Arc<str>>,
+    /// Absent for a batch, and where none answered.
+    pub provider: Option<std::sync::Arc<str>>,
+    /// One of the known methods' names; others are told as `other`, since they are the client's words.
+    pub method: &'static str,
+    /// Calls in the request: 1, or a batch's size.
+    pub calls: u32,
+    pub status: u16,
+    pub bytes_out: u64,
+    pub duration: Duration,
+    pub attempts: u8,
+}
+
+/// A shard's ends of its rings.
+#[allow(missing_debug_implementations)] // ringbuf's ends have none
+pub struct ShardEnd {
+    pub rows: HeapProd<Box<Row>>,
+    pub emptied: HeapCons<Box<Row>>,
+    pub events: HeapProd<Event>,
+    pub access: HeapProd<AccessRecord>,
+}
+
+/// Control's ends of one shard's rings.
+#[allow(missing_debug_implementations)] // ringbuf's ends have none
+pub struct ControlEnd {
+    pub rows: HeapCons<Box<Row>>,
+    pub emptied: HeapProd<Box<Row>>,
+    pub events: HeapCons<Event>,
+    pub access: HeapCons<AccessRecord>,
+}
+
+/// The rings between one shard and control.
+#[must_use]
+pub fn pair() -> (ShardEnd, ControlEnd) {
+    let (rows, rows_out) = HeapRb::new(limits::ROWS_IN_RING_MAX).split();
+    let (emptied_in, emptied) = HeapRb::new(limits::ROWS_IN_RING_MAX).split();
+    let (events, events_out) = HeapRb::new(limits::EVENTS_IN_RING_MAX).split();
+    let (access, access_out) = HeapRb::new(limits::ACCESS_IN_RING_MAX).split();
+    (
+        ShardEnd { rows, emptied, events, access },
+        ControlEnd { rows: rows_out, emptied: emptied_in, events: events_out, access: access_out },
+    )
+}
+
+impl ControlEnd {
+    /// Hands every row that waits to `take`, then sends it back emptied.
+    pub fn drain_rows(&mut self, mut take: impl FnMut(&Row)) {
+        while let Some(mut row) = self.rows.try_pop() {
+            take(&row);
+            let key = row.key;
+            row.reset(key);
+            // No room: the shard has rows enough; this one is freed here, on control's thread.
+            let _ = self.emptied.try_push(row);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What control publishes: the whole node as the shards are to see it, immutable.
+//!
+//! A provider that a reload leaves as it was keeps its [`ProviderSlot`], and with it its breaker, its cooldown and its
+//! pooled connections. One whose address or credentials changed is another provider: a new slot with a new number, so
+//! that what is still measured of the old one credits nobody else.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::config::{self, Config, Secret};
+use crate::jsonrpc::{self, Blocked, FilterKey, MethodClass};
+use crate::routing::Standing;
+
+/// The node as of one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub config: Arc<Config>,
+    pub chains: Vec<Arc<ChainEntry>>,
+    /// Chain names and decimal ids to positions in `chains`.
+    names: HashMap<String, usize>,
+    pub blocked: Arc<Blocked>,
+    /// By [`MethodClass::index`].
+    pub deadlines: [Duration; MethodClass::ALL.len()],
+    /// For connections to providers; a shard gives its own copy a session cache of its own.
+    pub tls: Arc<rustls::ClientConfig>,
+}
+
+/// A chain with its providers.
+#[derive(Debug)]
+pub struct ChainEntry {
+    pub name: Arc<str>,
+    pub config: config::Chain,
+    pub providers: Vec<ProviderEntry>,
+}
+
+/// A provider as this snapshot has it.
+#[derive(Clone, Debug)]
+pub struct ProviderEntry {
+    pub slot: Arc<ProviderSlot>,
+    pub priority: u32,
+    pub weight: u32,
+    /// Where its host's name leads now; empty while it is not known.
+    pub addresses: Arc<[SocketAddr]>,
+}
+
+/// What stays the same about a provider across snapshots, and the words that all shards share.
+#[derive(Debug)]
+pub struct ProviderSlot {
+    /// Never used twice in a process.
+    pub number: u64,
+    pub chain: Arc<str>,
+    pub id: Arc<str>,
+    pub url: config::Url,
+    pub ws_url: Option<config::Url>,
+    pub headers: Vec<(String, Secret)>,
+    pub filter_key: FilterKey,
+    /// The operator's word on this provider's errors.
+    pub overrides: Vec<jsonrpc::Override>,
+    /// Its breaker and cooldown, alone in their cache lines.
+    pub standing: Standing,
+}
+
+impl Snapshot {
+    /// Makes the snapshot of `config`, keeping the slots of `previous` that are still the same provider.
+    /// `addresses` tells where a provider's host leads now.
+    pub fn build(
+        config: Arc<Config>,
+        previous: Option<&Self>,
+        tls: Arc<rustls::ClientConfig>,
+        mut addresses: impl FnMut(&config::Url) -> Arc<[SocketAddr]>,
+    ) -> Self {
+        let chains: Vec<_> =
+            config.chains.iter().map(|chain| Arc::new(ChainEntry::build(chain, previous, &mut addresses))).collect();
+        let mut names = HashMap::new();
+        for (index, chain) in config.chains.iter().enumerate() {
+            names.insert(chain.name.clone(), index);
+            names.insert(chain.id.to_string(), index);
+        }
+        let blocked = Arc::new(Blocked::new(&config.rpc.blocked_methods));
+        let mut deadlines = MethodClass::ALL.map(jsonrpc::default_deadline);
+        for &(class, deadline) in &config.rpc.deadlines {
+            deadlines[class.index()] = deadline;
+        }
+        Self { config, chains, names, blocked, deadlines, tls }
+    }
+
+    /// The position of the chain that a URL names by name or decimal id.
+    #[must_use]
+    pub fn chain_index(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
+    fn chain(&self, name: &str) -> Option<&ChainEntry> {
+        self.chain_index(name).map(|index| &*self.chains[index])
+    }
+}
+
+impl ChainEntry {
+    fn build(
+        chain: &config::Chain,
+        previous: Option<&Snapshot>,
+        addresses: &mut impl FnMut(&config::Url) -> Arc<[SocketAddr]>,
+    ) -> Self {
+        let name: Arc<str> = chain.name.as_str().into();
+        let before = previous.and_then(|snapshot| snapshot.chain(&chain.name));
+        let providers = chain
+            .providers
+            .iter()
+            .map(|provider| {
+                let kept = before.and_then(|entry| entry.providers.iter().find(|entry| entry.slot.is(provider)));
+                ProviderEntry {
+                    slot: kept
+                        .map_or_else(|| Arc::new(ProviderSlot::new(&name, provider)), |entry| Arc::clone(&entry.slot)),
+                    priority: provider.priority,
+                    weight: provider.weight,
+                    addresses: addresses(&provider.url),
+                }
+            })
+            .collect();
+        Self { name, config: chain.clone(), providers }
+    }
+}
+
+impl ProviderSlot {
+    fn new(chain: &Arc<str>, provider: &config::Provider) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let url = &provider.url;
+        let mut location = format!("{}:{}{}", url.host, url.port, url.target.expose());
+        // Every credential there is: the harder the seal of a filter id is to forge.
+        let secrets = url.authorization.iter().chain(provider.headers.iter().map(|(_, value)| value));
+        secrets.for_each(|secret| location.extend(["\n", secret.expose()]));
+        Self {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            chain: Arc::clone(chain),
+            id: provider.id.as_str().into(),
+            url: url.clone(),
+            ws_url: provider.ws_url.clone(),
+            headers: provider.headers.clone(),
+            filter_key: FilterKey::derive(chain, &provider.id, &location),
+            overrides: provider.errors.clone(),
+            standing: Standing::new(),
+        }
+    }
+
+    /// Whether `provider` is still this one: same name, same address, same credentials.
+    fn is(&self, provider: &config::Provider) -> bool {
+        *self.id == *provider.id
+            && self.url == provider.url
+            && self.ws_url == provider.ws_url
+            && self.headers == provider.headers
+            && self.overrides == provider.errors
+    }
+}
