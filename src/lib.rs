@@ -37,10 +37,14 @@
 //! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
 //! - *shard*: a core's thread; *control*: the one thread that is none.
 
+pub mod admin;
 pub mod config;
+pub mod control;
+pub mod demo;
 pub mod http;
 pub mod jsonrpc;
 pub mod limits;
 pub mod link;
 pub mod routing;
+pub mod shard;
 pub mod time;

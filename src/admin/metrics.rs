@@ -1,0 +1,235 @@
+//! `/metrics`: everything that the node counts, as Prometheus reads it (the `OpenMetrics` text format).
+//!
+//! Nothing is counted for this page: it shows what control has merged and what shards count for themselves, at the moment
+//! of the scrape. Every label's values come from the config or from an enum, so there are as many series as the config has
+//! providers times ten classes, never as clients have ideas. Every series carries the node's `region` and `node`.
+//! The latency histogram has the buckets of [`LATENCY_BUCKETS_US`]; its samples are 1 % exact.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::bodies;
+use super::state::{BreakerState, chain_usable, rest};
+use crate::control::View;
+use crate::jsonrpc::{MethodClass, Reason};
+use crate::limits::LATENCY_BUCKETS_US;
+use crate::link::{Counters, Outcome, ProviderEntry, Snapshot};
+use crate::time::Instant;
+
+/// What `/metrics` is.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The page, as of now.
+pub(super) fn page(view: &Arc<View>) -> Result<String, fmt::Error> {
+    let node = &view.snapshot().config.node;
+    let labels = [("region", &node.region), ("node", &node.id)];
+    let labels = labels.map(|(name, value)| (Cow::Borrowed(name), Cow::Owned(escape(value))));
+    let mut registry = Registry::with_prefix_and_labels("livechain", labels.into_iter());
+    registry.register_collector(Box::new(Page(Arc::clone(view))));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Page(Arc<View>);
+
+type Labels = Vec<(&'static str, String)>;
+
+impl Collector for Page {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (view, snapshot, now) = (&self.0, self.0.snapshot(), self.0.now());
+        let mut sheet = Sheet(encoder);
+        sheet.node(view, &snapshot, now)?;
+        sheet.shards(&view.counters)?;
+        sheet.failures(&view.counters)?;
+        sheet.chains(&snapshot, now)?;
+        sheet.providers(&snapshot, now)?;
+        sheet.attempts(view, &snapshot)
+    }
+}
+
+/// A family's name, what it says, and where it is read.
+type Family = (&'static str, &'static str, fn(&Counters) -> u64);
+
+/// Those whose spread over the shards tells something.
+const COUNTERS_BY_SHARD: [Family; 3] = [
+    ("requests", "HTTP requests answered", |shard| shard.requests.get()),
+    ("calls", "Calls answered, batch items each", |shard| shard.calls.get()),
+    ("connections_accepted", "Client connections accepted", |shard| shard.accepted.get()),
+];
+
+const GAUGES_BY_SHARD: [Family; 3] = [
+    ("connections", "Client connections open", |shard| shard.connections.get()),
+    ("upstream_connections", "Connections to providers open", |shard| shard.upstream_open.get()),
+    ("upstream_connections_idle", "Those of them unused", |shard| shard.upstream_idle.get()),
+];
+
+const COUNTERS_SUMMED: [Family; 6] = [
+    ("connections_refused", "Client connections over a shard's limit", |shard| shard.refused.get()),
+    ("accept_failures", "Accepting failed for want of descriptors or memory", |shard| shard.accept_failures.get()),
+    ("received_bytes", "Bytes from clients", |shard| shard.bytes_in.get()),
+    ("sent_bytes", "Bytes to clients", |shard| shard.bytes_out.get()),
+    ("panics", "Connection tasks that panicked", |shard| shard.panics.get()),
+    ("events_dropped", "Events and access records that found no room", |shard| shard.events_dropped.get()),
+];
+
+/// The page being written; each method writes whole families.
+struct Sheet<'a>(DescriptorEncoder<'a>);
+
+impl Sheet<'_> {
+    fn node(&mut self, view: &View, snapshot: &Snapshot, now: Instant) -> fmt::Result {
+        let info = vec![("version", env!("CARGO_PKG_VERSION"))];
+        self.0.encode_descriptor("build", "What runs", None, MetricType::Info)?.encode_info(&info)?;
+        let uptime = now.since(Instant::START).as_secs_f64();
+        self.gauge("uptime", "Time since the node started", Some(&Unit::Seconds), [(vec![], uptime)])?;
+        let ready = i64::from(bodies::ready(snapshot, view.phase.get(), now, None).0);
+        self.gauge("ready", "1 while balancers should send calls here", None, [(vec![], ready)])?;
+        let dropped = view.log_lines_dropped.count();
+        self.counter("log_lines_dropped", "Log lines that found no room", [(vec![], dropped)])?;
+        let (done, refused) = view.reloads.counts();
+        let label = |result: &str| vec![("result", result.to_owned())];
+        self.counter("reloads", "Config reloads", [(label("done"), done), (label("refused"), refused)])
+    }
+
+    fn shards(&mut self, shards: &[Arc<Counters>]) -> fmt::Result {
+        let by_shard = |read: fn(&Counters) -> u64| {
+            let each = shards.iter().enumerate();
+            each.map(move |(index, counters)| (vec![("shard", index.to_string())], read(counters)))
+        };
+        for (name, help, read) in COUNTERS_BY_SHARD {
+            self.counter(name, help, by_shard(read))?;
+        }
+        for (name, help, read) in GAUGES_BY_SHARD {
+            self.gauge(name, help, None, by_shard(read))?;
+        }
+        for (name, help, read) in COUNTERS_SUMMED {
+            let sum = shards.iter().map(|counters| read(counters)).sum();
+            self.counter(name, help, [(vec![], sum)])?;
+        }
+        Ok(())
+    }
+
+    fn failures(&mut self, shards: &[Arc<Counters>]) -> fmt::Result {
+        let rows = Reason::ALL.iter().map(|reason| {
+            let count: u64 = shards.iter().map(|shard| shard.failures[reason.index()].get()).sum();
+            (vec![("reason", reason.word().to_owned())], count)
+        });
+        self.counter("failures", "Answers that the node made itself because of a failure", rows)
+    }
+
+    fn chains(&mut self, snapshot: &Snapshot, now: Instant) -> fmt::Result {
+        let rows = snapshot
+            .chains
+            .iter()
+            .map(|chain| (vec![("chain", escape(&chain.name))], i64::from(chain_usable(chain, now))));
+        self.gauge("chain_usable", "1 while a provider of the chain can be asked", None, rows)
+    }
+
+    fn providers(&mut self, snapshot: &Snapshot, now: Instant) -> fmt::Result {
+        let breaker = |provider: &ProviderEntry| match BreakerState::of(provider, now) {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2_i64,
+        };
+        let rows = all(snapshot).map(|provider| (labels(provider), breaker(provider)));
+        self.gauge("provider_breaker", "0 closed, 1 half-open, 2 open", None, rows)?;
+        let seconds = |provider: &ProviderEntry| rest(provider, now).map_or(0.0, |(_, seconds)| seconds);
+        let rows = all(snapshot).map(|provider| (labels(provider), seconds(provider)));
+        self.gauge("provider_rest", "How long it is still left alone after a limit", Some(&Unit::Seconds), rows)?;
+        let rows = all(snapshot).map(|provider| (labels(provider), provider.addresses.len() as u64));
+        self.gauge("provider_addresses", "Addresses that its name leads to", None, rows)
+    }
+
+    fn attempts(&mut self, view: &View, snapshot: &Snapshot) -> fmt::Result {
+        let totals = view.totals();
+        let measured = || {
+            let each = |provider| MethodClass::ALL.iter().map(move |&class| (provider, class));
+            all(snapshot).flat_map(each).filter_map(|(provider, class): (&ProviderEntry, _)| {
+                let mut labels = labels(provider);
+                labels.push(("class", class.name().to_owned()));
+                Some((labels, totals.of(provider.slot.number, class)?))
+            })
+        };
+        let rows = measured().flat_map(|(labels, total)| {
+            Outcome::ALL.iter().zip(total.outcomes).map(move |(outcome, count)| {
+                let mut labels = labels.clone();
+                labels.push(("outcome", outcome.name().to_owned()));
+                (labels, count)
+            })
+        });
+        self.counter("attempts", "Calls sent to providers", rows)?;
+        let help = "Time until a provider's answer, successes only";
+        let mut encoder =
+            self.0.encode_descriptor("attempt_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (labels, total) in measured() {
+            let buckets: Vec<_> = edges().zip(total.buckets).collect();
+            let count = total.buckets.iter().sum();
+            let none: Option<&std::collections::HashMap<usize, Exemplar<NoLabelSet, f64>>> = None;
+            encoder.encode_family(&labels)?.encode_histogram(seconds(total.latency_us_sum), count, &buckets, none)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in rows {
+            let none: Option<&Exemplar<NoLabelSet, f64>> = None;
+            encoder.encode_family(&labels)?.encode_counter(&value, none)?;
+        }
+        Ok(())
+    }
+
+    fn gauge<V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        rows: impl IntoIterator<Item = (Labels, V)>,
+    ) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            encoder.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+}
+
+fn all(snapshot: &Snapshot) -> impl Iterator<Item = &ProviderEntry> {
+    snapshot.chains.iter().flat_map(|chain| &chain.providers)
+}
+
+fn labels(provider: &ProviderEntry) -> Labels {
+    vec![("chain", escape(&provider.slot.chain)), ("provider", escape(&provider.slot.id))]
+}
+
+/// Upper edges in seconds; the last is infinite.
+fn edges() -> impl Iterator<Item = f64> {
+    LATENCY_BUCKETS_US.iter().map(|&edge| seconds(edge)).chain([f64::INFINITY])
+}
+
+fn seconds(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64()
+}
+
+/// As the format wants label values.
+fn escape(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_values_are_escaped() {
+        assert_eq!(escape("a\\b\"c\nd"), r#"a\\b\"c\nd"#);
+    }
+}

@@ -1,0 +1,93 @@
+//! The admin port: health, what is known of chains and providers, metrics. It reads; nothing here changes the node.
+//!
+//! On control's thread, so it never costs a call more than the core that control runs on. What anybody may see (health,
+//! region, status) is made by [`bodies`], which the data port uses too. Everything but health asks for the token where there is one.
+
+mod auth;
+pub mod bodies;
+mod listener;
+mod metrics;
+mod pages;
+mod server;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::control::View;
+use crate::limits;
+pub use server::Server;
+
+/// Every path of the admin port.
+pub fn router(view: Arc<View>) -> Router {
+    let guarded = Router::new()
+        .route("/api/ready", get(|State(view): Shared| async move { ready(&view, None) }))
+        .route(
+            "/api/ready/{chain}",
+            get(|State(view): Shared, Path(chain): Path<String>| async move { ready(&view, Some(&chain)) }),
+        )
+        .route("/api/region", get(|State(view): Shared| async move { region(&view) }))
+        .route("/api/status", get(|State(view): Shared| async move { status(&view) }))
+        .route("/api/chains", get(|State(view): Shared| async move { page(pages::chains(&view)) }))
+        .route("/api/providers", get(|State(view): Shared| async move { page(pages::providers(&view)) }))
+        .route("/metrics", get(|State(view): Shared| async move { metrics_page(&view) }))
+        .layer(from_fn_with_state(Arc::clone(&view), auth::require));
+    Router::new()
+        .route("/api/health", get(|| async { page(bodies::health()) }))
+        .merge(guarded)
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits::ADMIN_TIMEOUT))
+        .layer(RequestBodyLimitLayer::new(limits::ADMIN_BODY_BYTES_MAX))
+        .with_state(view)
+}
+
+type Shared = State<Arc<View>>;
+
+fn ready(view: &View, chain: Option<&str>) -> Response {
+    let snapshot = view.snapshot();
+    let chain = match chain.map(|name| snapshot.chain_index(name)) {
+        Some(None) => {
+            return with_status(StatusCode::NOT_FOUND, "{\"error\":\"no such chain\"}\n".into());
+        }
+        Some(index) => index,
+        None => None,
+    };
+    let (ready, body) = bodies::ready(&snapshot, view.phase.get(), view.now(), chain);
+    with_status(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, body)
+}
+
+fn region(view: &View) -> Response {
+    page(bodies::region(&view.snapshot().config.node))
+}
+
+fn status(view: &View) -> Response {
+    page(bodies::status(&view.snapshot(), view.phase.get(), view.now()))
+}
+
+fn metrics_page(view: &Arc<View>) -> Response {
+    match metrics::page(view) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn page(json: String) -> Response {
+    with_status(StatusCode::OK, json)
+}
+
+fn with_status(status: StatusCode, json: String) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, json).into_response()
+}

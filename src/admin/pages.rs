@@ -1,0 +1,131 @@
+//! `/api/chains` and `/api/providers`: for operators, so they name providers; but of a provider's address only scheme
+//! and host, since keys hide anywhere behind them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::bodies::json;
+use super::state::{BreakerState, chain_usable, rest};
+use crate::control::{Percentiles, Totals, View, milliseconds};
+use crate::jsonrpc::MethodClass;
+use crate::link::{ChainEntry, Outcome, ProviderEntry};
+use crate::time::Instant;
+
+/// Every chain, with what is configured of it.
+#[must_use]
+pub(super) fn chains(view: &View) -> String {
+    #[derive(Serialize)]
+    struct Chain<'a> {
+        name: &'a str,
+        id: u64,
+        network_id: u64,
+        block_time_ms: u128,
+        strategy: &'static str,
+        usable: bool,
+        providers: Vec<&'a str>,
+    }
+    let (snapshot, now) = (view.snapshot(), view.now());
+    let chains: Vec<_> = snapshot
+        .chains
+        .iter()
+        .map(|chain| Chain {
+            name: &chain.name,
+            id: chain.config.id,
+            network_id: chain.config.network_id,
+            block_time_ms: chain.config.block_time.as_millis(),
+            strategy: chain.config.strategy.name(),
+            usable: chain_usable(chain, now),
+            providers: chain.providers.iter().map(|provider| &*provider.slot.id).collect(),
+        })
+        .collect();
+    json(&serde_json::json!({ "chains": chains }))
+}
+
+/// Every provider, with how it stands and what was measured of it.
+#[must_use]
+pub(super) fn providers(view: &View) -> String {
+    let (snapshot, now, totals) = (view.snapshot(), view.now(), view.totals());
+    let of_chain = |chain: &'_ ChainEntry| -> Vec<Provider> {
+        chain.providers.iter().map(|provider| Provider::new(provider, &totals, now)).collect()
+    };
+    let providers: Vec<_> = snapshot.chains.iter().flat_map(|chain| of_chain(chain)).collect();
+    json(&serde_json::json!({ "providers": providers }))
+}
+
+#[derive(Serialize)]
+struct Provider {
+    chain: String,
+    id: String,
+    origin: String,
+    priority: u32,
+    weight: u32,
+    addresses: usize,
+    breaker: &'static str,
+    /// Absent while it is not left alone.
+    rest: Option<RestOf>,
+    /// Those that it was asked for.
+    classes: Vec<Class>,
+}
+
+#[derive(Serialize)]
+struct RestOf {
+    why: &'static str,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Class {
+    #[serde(rename = "class")]
+    name: &'static str,
+    /// Since the node knows this provider.
+    attempts: serde_json::Map<String, serde_json::Value>,
+    /// Of successes in the last five to ten minutes.
+    latency: Option<Latency>,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    count: u64,
+    p50_ms: f64,
+    p90_ms: f64,
+    p99_ms: f64,
+}
+
+impl Provider {
+    fn new(provider: &ProviderEntry, totals: &Totals, now: Instant) -> Self {
+        let slot = &provider.slot;
+        let scheme = if slot.url.tls { "https" } else { "http" };
+        Self {
+            chain: slot.chain.to_string(),
+            id: slot.id.to_string(),
+            origin: format!("{scheme}://{}", slot.url.host),
+            priority: provider.priority,
+            weight: provider.weight,
+            addresses: provider.addresses.len(),
+            breaker: BreakerState::of(provider, now).name(),
+            rest: rest(provider, now).map(|(why, seconds)| RestOf { why, seconds }),
+            classes: MethodClass::ALL.iter().filter_map(|&class| Class::new(slot.number, class, totals)).collect(),
+        }
+    }
+}
+
+impl Class {
+    fn new(slot: u64, class: MethodClass, totals: &Totals) -> Option<Self> {
+        let total = totals.of(slot, class)?;
+        let attempts = Outcome::ALL.iter().zip(total.outcomes);
+        Some(Self {
+            name: class.name(),
+            attempts: attempts.map(|(outcome, count)| (outcome.name().to_owned(), count.into())).collect(),
+            latency: total.percentiles().map(Latency::new),
+        })
+    }
+}
+
+impl Latency {
+    fn new(percentiles: Percentiles) -> Self {
+        let Percentiles { p50_us, p90_us, p99_us, count } = percentiles;
+        let ms = |micros| milliseconds(Duration::from_micros(micros));
+        Self { count, p50_ms: ms(p50_us), p90_ms: ms(p90_us), p99_ms: ms(p99_us) }
+    }
+}

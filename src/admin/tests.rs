@@ -1,0 +1,210 @@
+//! The admin port over a real socket, before a snapshot without shards.
+
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Server, metrics};
+use crate::config::Config;
+use crate::control::{Dropped, View};
+use crate::jsonrpc::MethodClass;
+use crate::link::{Counters, Outcome, Phase, PhaseCell, Row, RowKey, Snapshot};
+
+const CONFIG: &str = r#"
+    [node]
+    region = "us-east-1"
+    id = "node-a"
+    [[chains]]
+    name = "ethereum"
+    id = 1
+    [[chains.providers]]
+    id = "alpha"
+    url = "https://user:passw0rd@eth.alpha.example/v2/k3y?token=t0k3n"
+    [[chains.providers]]
+    id = "beta"
+    url = "http://127.0.0.1:8000/k3y"
+    [[chains]]
+    name = "base"
+    id = 8453
+    [[chains.providers]]
+    id = "alpha"
+    url = "https://base.alpha.example/v2/k3y"
+"#;
+
+/// What must never be shown.
+const SECRETS: [&str; 4] = ["k3y", "t0k3n", "passw0rd", "adm1n-0123456789-abcdef"];
+
+/// A node that serves `ethereum` by beta alone; the other names lead nowhere yet.
+fn view(more: &str) -> Arc<View> {
+    let config = Config::parse(&format!("{more}\n{CONFIG}"), "test", |_| None, &[0]).unwrap();
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let addresses =
+        |url: &crate::config::Url| url.host.parse().map(|ip| SocketAddr::new(ip, url.port)).into_iter().collect();
+    let snapshot = Arc::new(Snapshot::build(Arc::new(config), None, Arc::new(tls), addresses));
+    let phase = Arc::new(PhaseCell::default());
+    phase.advance(Phase::Serving);
+    let counters = vec![Arc::new(Counters::default()), Arc::new(Counters::default())];
+    Arc::new(View::new(phase, counters, Instant::now(), Dropped::default(), snapshot))
+}
+
+/// Two successes and a failure of beta.
+fn measure(view: &View) {
+    let snapshot = view.snapshot();
+    let mut row = Row::new(RowKey { slot: snapshot.chains[0].providers[1].slot.number, class: MethodClass::Read });
+    row.record(Outcome::Success, Duration::from_millis(30));
+    row.record(Outcome::Success, Duration::from_secs(100));
+    row.record(Outcome::Failure, Duration::from_millis(1));
+    view.totals().add(&row);
+}
+
+/// GETs `path` from a server over `view`; answers status and body.
+async fn get(view: &Arc<View>, path: &str, header: &str) -> (u16, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::start(listener, Arc::clone(view)).unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    server.stop().await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "the socket is let go");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test]
+async fn pages_answer_and_show_no_secret() {
+    let view = view("[listen]\nadmin_token = \"adm1n-0123456789-abcdef\"");
+    measure(&view);
+    let cases = [
+        ("/api/health", 200, r#""status":"ok""#),
+        ("/api/ready", 200, r#""chains":[{"name":"ethereum","usable":true},{"name":"base","usable":false}]"#),
+        ("/api/ready/ethereum", 200, r#""ready":true"#),
+        ("/api/ready/1", 200, r#""chains":[{"name":"ethereum","usable":true}]"#),
+        ("/api/ready/base", 503, r#""ready":false"#),
+        ("/api/ready/none", 404, "no such chain"),
+        ("/api/region", 200, r#""region":"us-east-1""#),
+        ("/api/status", 200, r#""providers":2,"providers_usable":1"#),
+        ("/api/chains", 200, r#""providers":["alpha","beta"]"#),
+        ("/api/providers", 200, r#""origin":"https://eth.alpha.example""#),
+        (
+            "/api/providers",
+            200,
+            r#""attempts":{"success":2,"error":0,"limited":0,"failure":1},"latency":{"count":2,"p50_ms":30.079,"#,
+        ),
+        ("/metrics", 200, "# EOF"),
+        ("/", 404, ""),
+    ];
+    for (path, status, part) in cases {
+        let (found, body) = get(&view, path, "Authorization: Bearer adm1n-0123456789-abcdef\r\n").await;
+        assert_eq!(found, status, "{path}: {body}");
+        assert!(body.contains(part), "{path}: {body}");
+        for secret in SECRETS {
+            assert!(!body.contains(secret), "{path} shows {secret}: {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_asked_for_everywhere_but_at_health() {
+    let view = view("[listen]\nadmin_token = \"adm1n-0123456789-abcdef\"");
+    for path in ["/api/ready", "/api/status", "/api/chains", "/api/providers", "/metrics"] {
+        assert_eq!(get(&view, path, "").await.0, 401, "{path}");
+        assert_eq!(get(&view, path, "Authorization: Bearer admin\r\n").await.0, 401, "{path}");
+    }
+    assert_eq!(get(&view, "/api/health", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_node_that_drains_is_not_ready() {
+    let view = view("");
+    view.phase.advance(Phase::Draining);
+    for path in ["/api/ready", "/api/ready/ethereum"] {
+        let (status, body) = get(&view, path, "").await;
+        assert_eq!(status, 503);
+        assert!(body.contains(r#""phase":"draining""#), "{body}");
+    }
+    assert_eq!(get(&view, "/api/health", "").await.0, 200);
+}
+
+/// A sample line: name, labels, value.
+fn sample(line: &str) -> (&str, Vec<(&str, &str)>, f64) {
+    let (series, value) = line.rsplit_once(' ').unwrap();
+    let (name, labels) = series.split_once('{').unwrap_or_else(|| panic!("no labels: {line}"));
+    let labels = labels.strip_suffix('}').unwrap().trim_end_matches(',');
+    let labels = labels.split("\",").map(|label| {
+        let (name, value) = label.split_once("=\"").unwrap_or_else(|| panic!("label {label} in {line}"));
+        (name, value.strip_suffix('"').unwrap_or(value))
+    });
+    (name, labels.collect(), value.parse().unwrap())
+}
+
+#[test]
+fn metrics_are_well_formed() {
+    let view = view("");
+    measure(&view);
+    let text = metrics::page(&view).unwrap();
+    let (mut family, mut series, mut families) = (String::new(), HashSet::new(), HashSet::new());
+    for line in text.lines().filter(|line| !line.starts_with("# EOF")) {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split(' ').next().unwrap().to_owned();
+            assert!(families.insert(family.clone()), "{family} comes twice");
+        } else if !line.starts_with('#') {
+            let (name, labels, _) = sample(line);
+            assert!(name.starts_with(&family), "{name} stands under {family}");
+            assert!(series.insert(line.rsplit_once(' ').unwrap().0), "{line} comes twice");
+            assert_eq!(labels[..2], [("region", "us-east-1"), ("node", "node-a")], "{line}");
+        }
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn metrics_count_what_was_measured() {
+    let view = view("");
+    measure(&view);
+    view.counters[1].requests.add(7);
+    let text = metrics::page(&view).unwrap();
+    let value = |name: &str, wanted: &[(&str, &str)]| {
+        let mut found = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(sample)
+            .filter(|(found, labels, _)| *found == name && wanted.iter().all(|label| labels.contains(label)));
+        let (_, _, value) = found.next().unwrap_or_else(|| panic!("no {name} {wanted:?} in\n{text}"));
+        assert!(found.next().is_none(), "{name} {wanted:?} is not one series");
+        value
+    };
+    let beta = [("chain", "ethereum"), ("provider", "beta"), ("class", "read")];
+    let with = |name, value| [&beta[..], &[(name, value)]].concat();
+    let cases = [
+        ("livechain_requests_total", vec![("shard", "1")], 7.0),
+        ("livechain_failures_total", vec![("reason", "no_provider")], 0.0),
+        ("livechain_attempts_total", with("outcome", "success"), 2.0),
+        ("livechain_attempts_total", with("outcome", "failure"), 1.0),
+        ("livechain_attempt_duration_seconds_count", beta.to_vec(), 2.0),
+        ("livechain_attempt_duration_seconds_bucket", with("le", "0.02"), 0.0),
+        ("livechain_attempt_duration_seconds_bucket", with("le", "0.035"), 1.0),
+        ("livechain_attempt_duration_seconds_bucket", with("le", "45.0"), 1.0),
+        ("livechain_attempt_duration_seconds_bucket", with("le", "+Inf"), 2.0),
+        ("livechain_provider_breaker", vec![("provider", "beta")], 0.0),
+        ("livechain_chain_usable", vec![("chain", "ethereum")], 1.0),
+        ("livechain_chain_usable", vec![("chain", "base")], 0.0),
+        ("livechain_ready", vec![], 1.0),
+        ("livechain_build_info", vec![("version", env!("CARGO_PKG_VERSION"))], 1.0),
+    ];
+    for (name, labels, expected) in cases {
+        let found = value(name, &labels);
+        assert!((found - expected).abs() < 1e-9, "{name} {labels:?}: {found}");
+    }
+    let sum = value("livechain_attempt_duration_seconds_sum", &beta);
+    assert!((99.0..101.0).contains(&sum), "{sum}");
+}

@@ -1,0 +1,112 @@
+//! Takes out of the shards' rings what waits there: rows into the totals, events and access records into the log.
+//!
+//! A turn takes no more than the rings hold when it begins plus what comes meanwhile; the rings are bounded, so a turn
+//! is. What control does not take in time is delayed (rows) or dropped and counted (the rest) by the shards.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use ringbuf::traits::Consumer;
+
+use super::totals::Totals;
+use crate::limits;
+use crate::link::{AccessRecord, ControlEnd, Event, EventKind};
+
+/// Control's ends of all shards' rings.
+pub(super) struct Collector {
+    ends: Vec<ControlEnd>,
+}
+
+impl Collector {
+    pub(super) fn new(ends: Vec<ControlEnd>) -> Self {
+        Self { ends }
+    }
+
+    /// Adds all waiting rows of `slots` to `totals`; a row of a slot that was replaced credits nobody.
+    pub(super) fn rows(&mut self, totals: &mut Totals, slots: &HashSet<u64>) {
+        for end in &mut self.ends {
+            end.drain_rows(|row| {
+                if slots.contains(&row.key.slot) {
+                    totals.add(row);
+                }
+            });
+        }
+    }
+
+    /// Logs all waiting events and access records.
+    pub(super) fn reports(&mut self) {
+        for end in &mut self.ends {
+            end.events.pop_iter().take(limits::EVENTS_IN_RING_MAX).for_each(|event| log_event(&event));
+            end.access.pop_iter().take(limits::ACCESS_IN_RING_MAX).for_each(|record| log_access(&record));
+        }
+    }
+}
+
+fn log_event(event: &Event) {
+    let (chain, provider, kind) = (&*event.chain, &*event.provider, event.kind.name());
+    match event.kind {
+        EventKind::BreakerHalfOpen | EventKind::BreakerClosed => {
+            tracing::info!(target: "livechain::event", chain, provider, kind);
+        }
+        EventKind::Cooldown(time) | EventKind::Parked(time) => {
+            tracing::warn!(target: "livechain::event", chain, provider, kind, seconds = time.as_secs_f64());
+        }
+        EventKind::BreakerOpened | EventKind::Unauthorized => {
+            tracing::warn!(target: "livechain::event", chain, provider, kind);
+        }
+        EventKind::Panicked => tracing::error!(target: "livechain::event", chain, provider, kind),
+    }
+}
+
+fn log_access(record: &AccessRecord) {
+    tracing::info!(
+        target: "livechain::access",
+        request_id = %format_args!("{:016x}", record.request_id),
+        client = %record.client,
+        chain = record.chain.as_deref(),
+        provider = record.provider.as_deref(),
+        method = record.method,
+        calls = record.calls,
+        status = record.status,
+        bytes = record.bytes_out,
+        duration_ms = milliseconds(record.duration),
+        attempts = record.attempts,
+    );
+}
+
+/// For people and logs, to the microsecond: an `f64` that is not rounded prints as many digits as it has.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use ringbuf::traits::{Consumer, Producer};
+
+    use super::*;
+    use crate::jsonrpc::MethodClass;
+    use crate::link::{Outcome, Row, RowKey, pair};
+
+    #[test]
+    fn rows_come_back_empty_and_those_of_replaced_slots_credit_nobody() {
+        let (mut shard, control) = pair();
+        let mut collector = Collector::new(vec![control]);
+        for slot in [1, 2] {
+            let mut row = Row::new(RowKey { slot, class: MethodClass::Head });
+            row.record(Outcome::Success, Duration::from_millis(3));
+            assert!(shard.rows.try_push(Box::new(row)).is_ok());
+        }
+        let mut totals = Totals::default();
+        collector.rows(&mut totals, &HashSet::from([2]));
+        assert!(totals.of(1, MethodClass::Head).is_none());
+        assert_eq!(totals.of(2, MethodClass::Head).unwrap().outcomes, [1, 0, 0, 0]);
+        let emptied: Vec<_> = shard.emptied.pop_iter().collect();
+        assert_eq!(emptied.len(), 2);
+        assert!(emptied.iter().all(|row| row.is_empty() && row.latency_us.is_empty()));
+    }
+
+    #[test]
+    fn durations_print_short() {
+        assert_eq!(milliseconds(Duration::from_nanos(1_234_567_891)).to_string(), "1234.568");
+    }
+}

@@ -1,0 +1,87 @@
+//! The control plane: everything around the shards, on one tokio thread.
+//!
+//! [`run`] is a node's life: log, listen, resolve, start the shards, serve until told to stop, drain, join. A shard never
+//! waits for anything here: control publishes snapshots that shards pick up, and picks up what shards leave in their
+//! rings. So everything here may block for a moment, none of it for long.
+//!
+//! In reading order: `start` makes the [`node`], whose loop is the rest of its life; `listeners`, `upgrade`, `names`, `tls` and
+//! `logging` are what it is made of; `publish`, `reload`, `collect` and `totals` what it does; `life` when it ends.
+
+mod collect;
+mod life;
+mod listeners;
+mod logging;
+mod names;
+mod node;
+mod publish;
+mod reload;
+mod signals;
+mod start;
+mod tls;
+mod totals;
+mod upgrade;
+mod view;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::shard::StartError;
+
+pub(crate) use collect::milliseconds;
+pub use listeners::ListenError;
+pub use logging::{Dropped, LogError};
+pub use tls::TlsError;
+pub use totals::{Percentiles, Total, Totals};
+pub use upgrade::UpgradeError;
+pub use view::{Reloads, View};
+
+/// Why a node did not start, or did not end well. Each says what to do where there is something to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Shard(#[from] StartError),
+    #[error("{listen}; the node that runs there could not be taken over from: {upgrade}")]
+    Upgrade { listen: ListenError, upgrade: UpgradeError },
+    #[error("the name resolver: {0}")]
+    Names(String),
+    #[error("the control thread: {0}")]
+    Control(#[from] io::Error),
+    #[error("shard {0} ended by itself; the log says why")]
+    ShardEnded(usize),
+    #[error("stopped at once by a second signal")]
+    Forced,
+}
+
+/// Where a node that serves can be reached; ports that were left to the kernel are known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    pub http: Vec<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+}
+
+/// Runs a node until it is told to stop. `path` is where a reload reads the config again; without it there is none.
+pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), RunError> {
+    run_then(config, path, |_| ())
+}
+
+/// As [`run`]; calls `serving` once the node serves.
+pub fn run_then(config: Config, path: Option<PathBuf>, serving: impl FnOnce(&Serving)) -> Result<(), RunError> {
+    let logs = logging::Logs::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let node = start::start(config, path, logs).await?;
+        serving(&node.serving());
+        node.run().await
+    });
+    // An upgrade's talk or an admin connection may still be under way; nothing waits for them.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,139 @@
+//! Publishing snapshots: into every shard's slot, with a ring of its bell, and freed here when no shard holds them.
+//!
+//! Freeing a snapshot of hundreds of providers takes longer than a call should wait. So a reference to each is kept
+//! until it is the only one left; since nothing can make a new one then, that count is no race.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+
+use super::names::Names;
+use super::view::View;
+use crate::config::Config;
+use crate::link::{Bell, Slot, Snapshot};
+
+/// The way to one shard.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) snapshots: Arc<Slot<Snapshot>>,
+    pub(super) bell: Bell,
+}
+
+/// Publishes to all shards and to the admin port.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    view: Arc<View>,
+    doors: Vec<Door>,
+    /// The newest, and those before that some shard may still hold.
+    kept: Vec<Arc<Snapshot>>,
+    /// Numbers of the newest snapshot's provider slots.
+    slots: HashSet<u64>,
+}
+
+impl Publisher {
+    /// The shards start with `view`'s snapshot.
+    pub(super) fn new(view: Arc<View>, doors: Vec<Door>) -> Self {
+        let snapshot = view.snapshot();
+        let slots = numbers(&snapshot);
+        Self { view, doors, kept: vec![snapshot], slots }
+    }
+
+    /// The newest snapshot.
+    pub(super) fn newest(&self) -> Arc<Snapshot> {
+        self.view.snapshot()
+    }
+
+    /// Numbers of its provider slots.
+    pub(super) fn slots(&self) -> &HashSet<u64> {
+        &self.slots
+    }
+
+    /// Makes the snapshot of `config` and what `names` knows, and gives it to all.
+    pub(super) fn publish(&mut self, config: Arc<Config>, tls: Arc<ClientConfig>, names: &Names) {
+        let before = self.newest();
+        let snapshot = Arc::new(Snapshot::build(config, Some(&before), tls, |url| names.addresses(url)));
+        self.slots = numbers(&snapshot);
+        self.view.totals().retain(&self.slots);
+        self.view.publish(Arc::clone(&snapshot));
+        for door in &self.doors {
+            door.snapshots.publish(Arc::clone(&snapshot));
+        }
+        self.kept.push(snapshot);
+        self.ring();
+    }
+
+    /// Wakes every shard.
+    pub(super) fn ring(&self) {
+        self.doors.iter().for_each(|door| door.bell.ring());
+    }
+
+    /// Frees the snapshots that no shard holds any more.
+    pub(super) fn sweep(&mut self) {
+        self.kept.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+    }
+}
+
+fn numbers(snapshot: &Snapshot) -> HashSet<u64> {
+    let providers = snapshot.chains.iter().flat_map(|chain| &chain.providers);
+    providers.map(|provider| provider.slot.number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{Dropped, tls};
+    use crate::link::PhaseCell;
+
+    fn config(providers: &[&str]) -> Arc<Config> {
+        let providers: String = providers
+            .iter()
+            .map(|id| format!("[[chains.providers]]\nid = \"{id}\"\nurl = \"http://127.0.0.1:8000/{id}\"\n"))
+            .collect::<Vec<_>>()
+            .concat();
+        let text = format!("[[chains]]\nname = \"ethereum\"\nid = 1\n{providers}");
+        Arc::new(Config::parse(&text, "test", |_| None, &[0]).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_freed_once_no_shard_holds_it() {
+        let tls = tls::client_config(None).unwrap();
+        let first = config(&["alpha", "beta"]);
+        let names = Names::new(&first).unwrap();
+        let snapshot = Arc::new(Snapshot::build(first, None, Arc::clone(&tls), |url| names.addresses(url)));
+        let (bell, _doorbell) = Bell::new().unwrap();
+        let door = Door { snapshots: Arc::new(Slot::new(Arc::clone(&snapshot))), bell };
+        let slot = Arc::clone(&door.snapshots);
+        let old = Arc::downgrade(&snapshot);
+        let epoch = std::time::Instant::now();
+        let view = Arc::new(View::new(Arc::new(PhaseCell::default()), vec![], epoch, Dropped::default(), snapshot));
+        let mut publisher = Publisher::new(view, vec![door]);
+
+        let (_, in_use) = slot.load();
+        publisher.publish(config(&["beta", "gamma"]), tls, &names);
+        publisher.sweep();
+        drop(in_use);
+        assert!(old.upgrade().is_some(), "the shard frees nothing");
+        publisher.sweep();
+        assert!(old.upgrade().is_none());
+        let (generation, newest) = slot.load();
+        assert_eq!(generation, 2);
+        assert_eq!(numbers(&newest), *publisher.slots());
+        publisher.sweep();
+        assert_eq!(publisher.kept.len(), 1, "the newest is kept");
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_stays_keeps_its_slot() {
+        let tls = tls::client_config(None).unwrap();
+        let names = Names::new(&config(&["alpha"])).unwrap();
+        let build = |ids: &[&str], previous: Option<&Snapshot>| {
+            Snapshot::build(config(ids), previous, Arc::clone(&tls), |url| names.addresses(url))
+        };
+        let first = build(&["alpha", "beta"], None);
+        let second = build(&["gamma", "beta"], Some(&first));
+        let slot = |snapshot: &Snapshot, index: usize| Arc::clone(&snapshot.chains[0].providers[index].slot);
+        assert!(Arc::ptr_eq(&slot(&first, 1), &slot(&second, 1)));
+        assert!(!numbers(&first).contains(&slot(&second, 0).number));
+    }
+}

@@ -1,0 +1,221 @@
+//! From a config to a node that serves, step by step; what fails leaves nothing behind.
+//!
+//! Every socket is bound before any shard starts: either all of a node listens or none. A node that takes over another's
+//! ports tells that one only when its own shards accept, so that a failure anywhere here costs nobody a call.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::collect::Collector;
+use super::listeners::Listeners;
+use super::logging::Logs;
+use super::names::Names;
+use super::node::{Node, Parts};
+use super::publish::{Door, Publisher};
+use super::signals::Signals;
+use super::upgrade::{self, Farewell, Incumbent, Taken};
+use super::view::View;
+use super::{RunError, listeners, tls};
+use crate::admin;
+use crate::config::{self, Config};
+use crate::limits;
+use crate::link::{self, Bell, ControlEnd, Counters, Phase, PhaseCell, Slot, Snapshot};
+use crate::shard::{self, Seed};
+
+/// Starts everything. Needs a runtime.
+pub(super) async fn start(config: Config, path: Option<PathBuf>, logs: Logs) -> Result<Node, RunError> {
+    let epoch = Instant::now();
+    let signals = Signals::new()?;
+    raise_descriptor_limit();
+    let tls = tls::client_config(config.upstream.ca_file.as_deref())?;
+    let predecessor = Predecessor::find(&config)?;
+    let mut names = Names::new(&config).map_err(|error| RunError::Names(error.to_string()))?;
+    names.first(limits::NAMES_FIRST_WAIT).await;
+    // Only now: what a new socket collects has to wait for the shards alone, not for names.
+    let (listeners, upgrade) = predecessor.listen(&config)?;
+    let snapshot = Snapshot::build(Arc::new(config), None, tls, |url| names.addresses(url));
+    let shards = Shards::start(Arc::new(snapshot), &listeners, epoch)?;
+    shards.phase.advance(Phase::Serving);
+
+    let listeners = Arc::new(listeners);
+    let incumbent = upgrade.take_over(&listeners).await;
+    let Shards { threads, phase, counters, snapshot, doors, ends, .. } = shards;
+    let view = Arc::new(View::new(phase, counters, epoch, logs.dropped(), snapshot));
+    let admin = match &listeners.admin {
+        Some(listener) => Some(admin::Server::start(listener.try_clone()?, Arc::clone(&view))?),
+        None => None,
+    };
+    let publisher = Publisher::new(Arc::clone(&view), doors);
+    let collector = Collector::new(ends);
+    Ok(Node::new(Parts {
+        path,
+        logs,
+        signals,
+        names,
+        listeners,
+        incumbent,
+        threads,
+        view,
+        publisher,
+        collector,
+        admin,
+    }))
+}
+
+/// The node that runs on our addresses, if one does.
+struct Predecessor(Option<Taken>);
+
+/// What there is to do about upgrades once the shards run.
+struct Upgrade {
+    allowed: bool,
+    inherited: Option<UnixListener>,
+    farewell: Option<Farewell>,
+}
+
+impl Predecessor {
+    /// Gets the sockets of a node that runs there, or makes sure that nobody does.
+    fn find(config: &Config) -> Result<Self, RunError> {
+        let http = &config.listen.http;
+        let taken = if config.life.upgrade { upgrade::request(http) } else { Ok(None) };
+        match taken {
+            Ok(Some(taken)) => return Ok(Self(Some(taken))),
+            Ok(None) => listeners::check_free(http)?,
+            // Mostly the ports are in use then, and why is worth telling; where they are free it was nobody of ours.
+            Err(upgrade) => match listeners::check_free(http) {
+                Ok(()) => tracing::warn!(%upgrade, "a node seemed to run here, but the ports are free"),
+                Err(listen) => return Err(RunError::Upgrade { listen, upgrade }),
+            },
+        }
+        Ok(Self(None))
+    }
+
+    /// Listens as `config` says, on its sockets where there are any.
+    fn listen(self, config: &Config) -> Result<(Listeners, Upgrade), RunError> {
+        let config::Listen { http, admin, .. } = &config.listen;
+        let (shards, allowed) = (config.shards.cores.len(), config.life.upgrade);
+        let Some(taken) = self.0 else {
+            let listeners = Listeners::bind(http, *admin, shards)?;
+            return Ok((listeners, Upgrade { allowed, inherited: None, farewell: None }));
+        };
+        let (given, given_admin, socket, farewell) = taken.split();
+        let listeners = Listeners::inherit(given, given_admin, http, *admin, shards)?;
+        Ok((listeners, Upgrade { allowed, inherited: Some(socket), farewell: Some(farewell) }))
+    }
+}
+
+impl Upgrade {
+    /// Sends the node before on its way, and waits for the one after.
+    async fn take_over(self, listeners: &Listeners) -> Option<Incumbent> {
+        if let Some(farewell) = self.farewell {
+            match tokio::task::spawn_blocking(move || farewell.ready()).await {
+                Ok(Ok(())) => tracing::info!("took the ports over; the node before drains"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "took the ports over; the node before did not answer");
+                }
+                Err(error) => tracing::error!(%error, "telling the node before"),
+            }
+        }
+        if !self.allowed {
+            return None;
+        }
+        Incumbent::new(&listeners.addresses(), self.inherited).unwrap_or_else(|error| {
+            tracing::warn!(%error, "no upgrade will be possible");
+            None
+        })
+    }
+}
+
+/// The shards, started, and control's ends of everything.
+struct Shards {
+    threads: Vec<JoinHandle<()>>,
+    phase: Arc<PhaseCell>,
+    counters: Vec<Arc<Counters>>,
+    snapshot: Arc<Snapshot>,
+    doors: Vec<Door>,
+    ends: Vec<ControlEnd>,
+    /// For the seeds.
+    boot: u64,
+    epoch: Instant,
+}
+
+impl Shards {
+    /// Starts one shard after the other; should one fail, those before it end.
+    fn start(snapshot: Arc<Snapshot>, listeners: &Listeners, epoch: Instant) -> Result<Self, RunError> {
+        let cores = snapshot.config.shards.cores.clone();
+        let listeners = listeners.for_shards(cores.len())?;
+        let mut shards = Self {
+            threads: Vec::new(),
+            phase: Arc::new(PhaseCell::default()),
+            counters: Vec::new(),
+            snapshot,
+            doors: Vec::new(),
+            ends: Vec::new(),
+            boot: random()?,
+            epoch,
+        };
+        for (core, listeners) in cores.into_iter().zip(listeners) {
+            if let Err(error) = shards.add(core, listeners) {
+                shards.stop();
+                return Err(error);
+            }
+        }
+        Ok(shards)
+    }
+
+    fn add(&mut self, core: usize, listeners: Vec<OwnedFd>) -> Result<(), RunError> {
+        let (shard_end, control_end) = link::pair();
+        let (bell, doorbell) = Bell::new()?;
+        let snapshots = Arc::new(Slot::new(Arc::clone(&self.snapshot)));
+        let counters = Arc::new(Counters::default());
+        let thread = shard::spawn(Seed {
+            index: self.threads.len(),
+            core,
+            listeners,
+            snapshots: Arc::clone(&snapshots),
+            doorbell,
+            phase: Arc::clone(&self.phase),
+            counters: Arc::clone(&counters),
+            ends: shard_end,
+            boot: self.boot,
+            epoch: self.epoch,
+        })?;
+        self.threads.push(thread);
+        self.counters.push(counters);
+        self.doors.push(Door { snapshots, bell });
+        self.ends.push(control_end);
+        Ok(())
+    }
+
+    /// Ends those that have started.
+    fn stop(self) {
+        self.phase.advance(Phase::Closing);
+        self.doors.iter().for_each(|door| door.bell.ring());
+        for thread in self.threads {
+            // One that panicked has ended too.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// As many descriptors as this process may have: shells give 1024, which is fewer than a shard's connections.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, ?current, "the limit of open descriptors could not be raised");
+    }
+}

@@ -1,0 +1,85 @@
+//! What the admin port reads of the node. Control's thread alone uses it; the mutex is for the type system.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::logging::Dropped;
+use super::totals::Totals;
+use crate::link::{Counters, PhaseCell, Slot, Snapshot};
+use crate::time::Instant;
+
+/// The node, as seen from its control thread.
+#[derive(Debug)]
+pub struct View {
+    pub phase: Arc<PhaseCell>,
+    /// By shard.
+    pub counters: Vec<Arc<Counters>>,
+    /// What [`Instant::START`] stands for.
+    pub epoch: std::time::Instant,
+    pub log_lines_dropped: Dropped,
+    /// Configs taken over by a reload, and those refused.
+    pub reloads: Reloads,
+    snapshot: Slot<Snapshot>,
+    totals: Mutex<Totals>,
+}
+
+/// Reloads by result.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    done: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl View {
+    #[must_use]
+    pub fn new(
+        phase: Arc<PhaseCell>,
+        counters: Vec<Arc<Counters>>,
+        epoch: std::time::Instant,
+        log_lines_dropped: Dropped,
+        snapshot: Arc<Snapshot>,
+    ) -> Self {
+        Self {
+            phase,
+            counters,
+            epoch,
+            log_lines_dropped,
+            reloads: Reloads::default(),
+            snapshot: Slot::new(snapshot),
+            totals: Mutex::new(Totals::new(epoch)),
+        }
+    }
+
+    /// Now, as shards and breakers count.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        Instant::START + self.epoch.elapsed()
+    }
+
+    /// The newest.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load().1
+    }
+
+    pub fn totals(&self) -> MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.publish(snapshot);
+    }
+}
+
+impl Reloads {
+    pub(super) fn count(&self, done: bool) {
+        let counter = if done { &self.done } else { &self.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Taken over, refused.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+}

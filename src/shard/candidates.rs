@@ -1,0 +1,46 @@
+//! A chain's providers as the ranker sees them: facts looked up as they are asked for, nothing gathered.
+
+use super::Shard;
+use super::door::Ask;
+use super::view::Chain;
+use crate::routing::{Facts, Gate, Providers, Trial};
+use crate::time::Instant;
+
+pub(crate) struct Candidates<'a> {
+    pub(crate) shard: &'a Shard,
+    pub(crate) chain: &'a Chain,
+    pub(crate) ask: &'a Ask<'a>,
+}
+
+impl Providers for Candidates<'_> {
+    fn count(&self) -> usize {
+        self.chain.upstreams.len()
+    }
+
+    fn facts(&self, provider: usize, now: Instant) -> Facts {
+        let upstream = &self.chain.upstreams[provider];
+        let gate = if upstream.is_resolved() {
+            upstream.slot.standing.gate(now)
+        } else {
+            // Nowhere to send to, until its name leads somewhere: the last to be asked.
+            Gate::Parked { until: Instant::NEVER }
+        };
+        Facts {
+            gate,
+            priority: upstream.priority.get(),
+            weight: upstream.weight.get(),
+            in_flight: upstream.in_flight.get(),
+            supports: upstream.supports(self.ask.info.name, now),
+            room: upstream.pool.has_room(),
+        }
+    }
+
+    fn claim_trial(&self, provider: usize, now: Instant) -> Option<Trial> {
+        let slot = &self.chain.upstreams[provider].slot;
+        let (trial, transition) = slot.standing.claim_trial(now)?;
+        if let Some(transition) = transition {
+            self.shard.tell_breaker(slot, transition);
+        }
+        Some(trial)
+    }
+}

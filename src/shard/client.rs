@@ -1,0 +1,283 @@
+//! A client's connection: requests in, one after another, and answers out.
+//!
+//! An idle connection holds no buffer: it waits for a byte first. A request is moved out of the connection with the
+//! buffer that it came in, so that it can be read while its answer is written; what a pipelining client sent behind it
+//! stays. Slow clients are cut: a head has a deadline, a body and an answer must make progress.
+
+use std::io;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::Shard;
+use super::timers::{Elapsed, Timer};
+use super::transport::Transport;
+use crate::http::{self, CONTINUE, ChunkError, Decoder, Framing, HeadError, RequestHead};
+use crate::limits;
+use crate::time::Instant;
+
+/// How long a client may take for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) idle: Duration,
+    pub(crate) head: Duration,
+    /// For each window of progress.
+    pub(crate) body: Duration,
+}
+
+pub(crate) struct Client {
+    transport: Transport,
+    timer: Timer,
+    /// Read, and not yet part of a request.
+    input: Vec<u8>,
+    pub(crate) address: IpAddr,
+    /// Bytes sent since the connection began.
+    sent: u64,
+}
+
+/// A request, whole.
+pub(crate) struct Message {
+    /// Head and body as they came.
+    buffer: Vec<u8>,
+    /// The body when its framing had to be taken off.
+    unframed: Option<Vec<u8>>,
+    body: Range<usize>,
+}
+
+/// Why no request came.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client closed between requests, or was idle for too long, or the node is closing.
+    Idle,
+    /// The connection failed: there is nobody to answer.
+    Lost,
+    /// The head is refused.
+    Head(HeadError),
+    /// The body's framing is refused.
+    Framing,
+    /// Head or body did not come in time.
+    Slow,
+    BodyTooLarge,
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Lost
+    }
+}
+
+impl From<Elapsed> for End {
+    fn from(_: Elapsed) -> Self {
+        Self::Slow
+    }
+}
+
+impl From<ChunkError> for End {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::TooLarge => Self::BodyTooLarge,
+            _ => Self::Framing,
+        }
+    }
+}
+
+impl Message {
+    pub(crate) fn body(&self) -> &[u8] {
+        self.unframed.as_deref().unwrap_or(&self.buffer[self.body.clone()])
+    }
+
+    /// Gives its buffers back.
+    pub(crate) fn recycle(self, shard: &Shard) {
+        shard.buffers.give(self.buffer);
+        if let Some(unframed) = self.unframed {
+            shard.buffers.give(unframed);
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(transport: Transport, timer: Timer, address: IpAddr) -> Self {
+        Self { transport, timer, input: Vec::new(), address, sent: 0 }
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The next request's head; its bytes stay in [`Client::head_bytes`] until the body is taken.
+    pub(crate) async fn head(&mut self, shard: &Shard, patience: Patience) -> Result<RequestHead, End> {
+        if self.input == b"\r\n" {
+            // A line end too many behind the last body, which old clients send: no request has begun.
+            self.input.clear();
+        }
+        if self.input.is_empty() {
+            self.wait(shard, patience).await?;
+        }
+        let deadline = shard.clock.now() + patience.head;
+        loop {
+            if let Some(head) = http::parse(&self.input).map_err(End::Head)? {
+                return Ok(head);
+            }
+            match self.read(deadline).await? {
+                0 if self.input.iter().all(|byte| b"\r\n".contains(byte)) => return Err(End::Idle),
+                0 => return Err(End::Lost),
+                _ => {}
+            }
+        }
+    }
+
+    /// The bytes that the spans of the present head point into.
+    pub(crate) fn head_bytes(&self) -> &[u8] {
+        &self.input
+    }
+
+    /// The request whose head was read last, with its body of at most `bytes_max`.
+    pub(crate) async fn message(
+        &mut self,
+        shard: &Shard,
+        head: RequestHead,
+        patience: Patience,
+        bytes_max: usize,
+    ) -> Result<Message, End> {
+        let framing = head.framing;
+        if let Framing::Length(length) = framing
+            && length > bytes_max as u64
+        {
+            return Err(End::BodyTooLarge);
+        }
+        if head.expect_continue && framing != Framing::None && self.input.len() == head.head_bytes {
+            self.send(shard, CONTINUE.to_vec(), patience).await?;
+        }
+        match framing {
+            Framing::None => Ok(self.split(shard, head, 0)),
+            Framing::Length(length) => {
+                let length = usize::try_from(length).map_err(|_| End::BodyTooLarge)?;
+                self.read_length(shard, &head, length, patience).await?;
+                Ok(self.split(shard, head, length))
+            }
+            Framing::Chunked => self.chunked(shard, head, patience, bytes_max).await,
+        }
+    }
+
+    /// Sends all of `buffer` and recycles it. The time allowed grows with the size, a window for each piece.
+    pub(crate) async fn send(&mut self, shard: &Shard, buffer: Vec<u8>, patience: Patience) -> Result<(), End> {
+        let windows = u32::try_from(1 + buffer.len() / limits::READ_BYTES_MAX).unwrap_or(u32::MAX);
+        let deadline = shard.clock.now() + patience.body.saturating_mul(windows);
+        shard.counters.bytes_out.add(buffer.len() as u64);
+        self.sent += buffer.len() as u64;
+        let (result, buffer) = self.timer.limit(deadline, self.transport.write_all(buffer)).await?;
+        shard.buffers.give(buffer);
+        Ok(result?)
+    }
+
+    /// Ends the connection so that the client reads the last answer: says so, then lets pass what still comes, for a
+    /// while. Closing at once with bytes unread would make the kernel reset the connection and lose the answer.
+    pub(crate) async fn finish(&mut self, shard: &Shard) {
+        let deadline = shard.clock.now() + limits::LINGER;
+        let drain = async {
+            self.transport.finish().await;
+            let mut bytes = 0;
+            while bytes < limits::LINGER_BYTES_MAX {
+                self.input.clear();
+                match self.transport.read_into(&mut self.input, limits::READ_BYTES_MAX).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => bytes += count,
+                }
+            }
+        };
+        let _ = self.timer.limit(deadline, drain).await;
+    }
+
+    async fn wait(&mut self, shard: &Shard, patience: Patience) -> Result<(), End> {
+        shard.buffers.give(std::mem::take(&mut self.input));
+        let deadline = shard.clock.now() + patience.idle;
+        let idle = shard.idle.enter(&self.timer);
+        let waited = self.timer.limit(deadline, self.transport.readable()).await;
+        drop(idle);
+        waited.map_err(|Elapsed| End::Idle)?;
+        self.input = shard.buffers.take();
+        Ok(())
+    }
+
+    async fn read(&mut self, deadline: Instant) -> Result<usize, End> {
+        let read = self.transport.read_into(&mut self.input, limits::READ_BYTES_MAX);
+        Ok(self.timer.limit(deadline, read).await??)
+    }
+
+    async fn read_length(
+        &mut self,
+        shard: &Shard,
+        head: &RequestHead,
+        length: usize,
+        patience: Patience,
+    ) -> Result<(), End> {
+        let end = head.head_bytes + length;
+        let mut window = Window::new(shard.clock.now(), patience.body);
+        while self.input.len() < end {
+            let count = self.read(window.deadline).await?;
+            if count == 0 {
+                return Err(End::Lost);
+            }
+            window.progress(shard.clock.now());
+        }
+        Ok(())
+    }
+
+    async fn chunked(
+        &mut self,
+        shard: &Shard,
+        head: RequestHead,
+        patience: Patience,
+        bytes_max: usize,
+    ) -> Result<Message, End> {
+        let mut decoder = Decoder::new(bytes_max as u64);
+        let mut unframed = shard.buffers.take();
+        let mut window = Window::new(shard.clock.now(), patience.body);
+        loop {
+            let progress = decoder.decode(&self.input[head.head_bytes..], &mut unframed)?;
+            let end = head.head_bytes + progress.consumed;
+            if progress.done {
+                let mut message = self.split(shard, head, progress.consumed);
+                message.unframed = Some(unframed);
+                return Ok(message);
+            }
+            self.input.drain(head.head_bytes..end);
+            let count = self.read(window.deadline).await?;
+            if count == 0 {
+                return Err(End::Lost);
+            }
+            window.progress(shard.clock.now());
+        }
+    }
+
+    /// Moves the head and `body_bytes` behind it out of the input.
+    fn split(&mut self, shard: &Shard, head: RequestHead, body_bytes: usize) -> Message {
+        let end = head.head_bytes + body_bytes;
+        let mut rest = Vec::new();
+        if self.input.len() > end {
+            rest = shard.buffers.take();
+            rest.extend_from_slice(&self.input[end..]);
+            self.input.truncate(end);
+        }
+        let buffer = std::mem::replace(&mut self.input, rest);
+        shard.counters.bytes_in.add(buffer.len() as u64);
+        Message { body: head.head_bytes..end, buffer, unframed: None }
+    }
+}
+
+/// Progress within a time: any byte begins the window anew, but all of them together have an end.
+struct Window {
+    deadline: Instant,
+    last: Instant,
+    length: Duration,
+}
+
+impl Window {
+    fn new(now: Instant, length: Duration) -> Self {
+        Self { deadline: now + length, last: now + length * limits::BODY_WINDOWS_MAX, length }
+    }
+
+    fn progress(&mut self, now: Instant) {
+        self.deadline = (now + self.length).min(self.last);
+    }
+}

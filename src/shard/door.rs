@@ -1,0 +1,246 @@
+//! The one door: everything that asks a provider goes through [`answer`].
+//!
+//! A call comes in with its route; an answer goes out whole, as a stream, or as a failure of ours. In between: what
+//! needs no provider is answered here, filters are sent to where they live, and the attempts of a call follow each
+//! other as the pure [`Attempts`] says. What each attempt showed about its provider is told once, in [`note`].
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shard;
+use super::candidates::Candidates;
+use super::filters;
+use super::judge::{self, Judged, Verdict};
+use super::place::Route;
+use super::report::{Pending, Report};
+use super::upstream::Upstream;
+use super::upstream::exchange::{self, Streamed};
+use super::view::View;
+use crate::jsonrpc::{self, ChainNumbers, FilterRole, IdMatch, MethodInfo, Reason, TransactionHash};
+use crate::link::Outcome;
+use crate::routing::{self, Attempt, Attempts, Demand, Step};
+use crate::time::Instant;
+
+/// A call and where it may go.
+pub(crate) struct Ask<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) call: jsonrpc::Call<'a>,
+    pub(crate) info: &'static MethodInfo,
+    /// Whether the attempts are to be told.
+    trace: bool,
+}
+
+/// What came of a call.
+pub(crate) struct Answer {
+    pub(crate) said: Said,
+    /// Who answered.
+    pub(crate) provider: Option<Rc<Upstream>>,
+    pub(crate) attempts: u8,
+    /// Empty unless it was asked for.
+    pub(crate) trace: Vec<Trace>,
+}
+
+pub(crate) enum Said {
+    Whole(Whole),
+    Streamed(Box<Streamed>),
+    Failed { reason: Reason, message: &'static str },
+}
+
+/// A reply in memory, the client's id put in where the provider's differs.
+pub(crate) struct Whole {
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) range: Range<usize>,
+    pub(crate) id: IdMatch,
+}
+
+/// One attempt, for whoever wants to see it.
+pub(crate) struct Trace {
+    pub(crate) provider: Arc<str>,
+    pub(crate) outcome: Outcome,
+    pub(crate) took: Duration,
+}
+
+/// The hash of the transaction that `ask` sends.
+fn transaction(ask: &Ask<'_>) -> Option<TransactionHash> {
+    ask.call.params.filter(|_| ask.info.raw_transaction).and_then(jsonrpc::transaction_hash)
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) fn new(route: &'a Route, call: jsonrpc::Call<'a>, trace: bool) -> Self {
+        let info = jsonrpc::info(&call.method);
+        Self { route, call, info, trace }
+    }
+}
+
+impl Whole {
+    /// All of `buffer`.
+    pub(crate) fn of(buffer: Vec<u8>) -> Self {
+        Self { range: 0..buffer.len(), buffer, id: IdMatch::Exact }
+    }
+
+    /// The reply as it is sent to a client whose call had `id`.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, id: &[u8]) {
+        jsonrpc::write_reply(out, &self.buffer[self.range.clone()], &self.id, Some(id));
+    }
+}
+
+impl Answer {
+    fn failed(reason: Reason, message: &'static str) -> Self {
+        Self { said: Said::Failed { reason, message }, provider: None, attempts: 0, trace: Vec::new() }
+    }
+
+    fn own(buffer: Vec<u8>) -> Self {
+        Self { said: Said::Whole(Whole::of(buffer)), provider: None, attempts: 0, trace: Vec::new() }
+    }
+}
+
+/// Answers one call.
+pub(crate) async fn answer(shard: &Shard, view: &View, ask: &Ask<'_>) -> Answer {
+    let info = ask.info;
+    if view.snapshot.blocked.contains(&ask.call.method) {
+        return Answer::failed(Reason::MethodBlocked, "this method is blocked here");
+    }
+    if info.subscription {
+        return Answer::failed(Reason::MethodUnknown, "subscriptions need a WebSocket");
+    }
+    if let Some(local) = info.local {
+        let config = &ask.route.chain.entry.config;
+        let numbers = ChainNumbers { chain_id: config.id, network_id: config.network_id };
+        let mut buffer = shard.buffers.take();
+        jsonrpc::write_local(&mut buffer, ask.call.id.unwrap_or(b"null"), local, numbers);
+        return Answer::own(buffer);
+    }
+    match info.filter {
+        FilterRole::None => attempt(shard, view, ask, ask.call.raw, ask.route.only).await,
+        FilterRole::Creates => {
+            let mut answer = attempt(shard, view, ask, ask.call.raw, ask.route.only).await;
+            filters::seal(shard, ask, &mut answer);
+            answer
+        }
+        FilterRole::Uses => match filters::open(ask) {
+            Some((provider, body)) => {
+                let mut answer = attempt(shard, view, ask, &body, Some(provider)).await;
+                filters::gone(&mut answer);
+                answer
+            }
+            None => Answer::failed(Reason::FilterNotFound, filters::NOT_FOUND),
+        },
+    }
+}
+
+/// Asks providers until one answers or none is left.
+async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: Option<usize>) -> Answer {
+    let chain = &ask.route.chain;
+    let class = ask.info.class;
+    let now = shard.clock.now();
+    let demand = Demand { strategy: ask.route.strategy, class, repeatable: ask.info.repeatable };
+    let deadline = now + view.snapshot.deadlines[class.index()];
+    let mut attempts = Attempts::new(demand, deadline, view.snapshot.config.rpc.attempts_max);
+    if let Some(provider) = only {
+        attempts = attempts.only(provider);
+    }
+    let hash = transaction(ask);
+    let mut trace = Vec::new();
+    // Ends: `Attempts` gives up after its last attempt.
+    loop {
+        let now = shard.clock.now();
+        let candidates = Candidates { shard, chain, ask };
+        let step = attempts.next(now, &mut chain.ranker.borrow_mut(), &candidates);
+        let attempt = match step {
+            Step::Try(attempt) => attempt,
+            Step::GiveUp(reason) => return give_up(attempts, reason, trace),
+        };
+        let upstream = &chain.upstreams[attempt.provider];
+        let mut judged = try_one(shard, view, ask, upstream, body, &attempt, hash).await;
+        let took = shard.clock.now().since(now);
+        note(shard, view, ask, upstream, attempt, &mut judged, (now, took));
+        if let Some(hash) = hash.filter(|_| judged.acted) {
+            shard.sent_transactions.borrow_mut().remember(hash);
+        }
+        if ask.trace {
+            let provider = Arc::clone(&upstream.slot.id);
+            trace.push(Trace { provider, outcome: judged.outcome(), took });
+        }
+        match judged.verdict {
+            Verdict::Answer(said) => {
+                let provider = Some(Rc::clone(upstream));
+                return Answer { said, provider, attempts: attempts.made(), trace };
+            }
+            Verdict::Failure(failure) => attempts.on_failure(failure),
+        }
+    }
+}
+
+async fn try_one(
+    shard: &Shard,
+    view: &View,
+    ask: &Ask<'_>,
+    upstream: &Rc<Upstream>,
+    body: &[u8],
+    attempt: &Attempt,
+    hash: Option<TransactionHash>,
+) -> Judged {
+    let _in_flight = upstream.enter();
+    let reply = exchange::exchange(shard, upstream, body, ask.info.repeatable, attempt.first_byte_by).await;
+    match reply {
+        Ok(reply) => judge::reply(shard, ask, upstream, reply, hash),
+        Err(error) => judge::no_reply(ask, &error, view.snapshot.deadlines[ask.info.class.index()]),
+    }
+}
+
+/// Tells what an attempt showed about its provider, now or, of a stream, when it has ended.
+fn note(
+    shard: &Shard,
+    view: &View,
+    ask: &Ask<'_>,
+    upstream: &Rc<Upstream>,
+    attempt: Attempt,
+    judged: &mut Judged,
+    (sent, took): (Instant, Duration),
+) {
+    let (chain, class, position) = (&ask.route.chain, ask.info.class, attempt.provider);
+    if let Verdict::Answer(Said::Streamed(streamed)) = &mut judged.verdict {
+        streamed.pending = Some(Pending {
+            chain: Rc::clone(chain),
+            upstream: Rc::clone(upstream),
+            position,
+            class,
+            trial: attempt.trial,
+            sent,
+            took,
+            standing: view.standing,
+        });
+        return;
+    }
+    let trial = attempt.trial.as_ref();
+    let Some(health) = judged.health else {
+        // It was not asked after all, or given no time: another call may find out whether it is back.
+        if let Some(trial) = trial {
+            upstream.slot.standing.release_trial(sent + took, trial);
+        }
+        return;
+    };
+    let report = Report { chain, upstream, position, class, trial, sent, took, standing: &view.standing };
+    report.tell(shard, health, judged.outcome(), judged.is_timed());
+    if judged.unsupported() && ask.info.known() {
+        upstream.lacks(ask.info.name, sent + took);
+    }
+}
+
+fn give_up(attempts: Attempts<(Rc<Upstream>, Whole)>, reason: routing::Reason, trace: Vec<Trace>) -> Answer {
+    let made = attempts.made();
+    if reason != routing::Reason::MethodUnknown
+        && let Some((provider, whole)) = attempts.into_relayable()
+    {
+        return Answer { said: Said::Whole(whole), provider: Some(provider), attempts: made, trace };
+    }
+    let (reason, message) = match reason {
+        routing::Reason::NoProvider => (Reason::NoProvider, "no provider could answer"),
+        routing::Reason::Deadline => (Reason::Deadline, "no provider answered in time"),
+        routing::Reason::Capacity => (Reason::Capacity, "this node has no room for another call"),
+        routing::Reason::MethodUnknown => (Reason::MethodUnknown, "no provider has this method"),
+    };
+    Answer { said: Said::Failed { reason, message }, provider: None, attempts: made, trace }
+}

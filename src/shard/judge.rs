@@ -1,0 +1,221 @@
+//! What a provider's reply means: an answer for the client, or a failure, and what it shows about the provider.
+//!
+//! The body speaks first, whatever the HTTP status; a body that is no JSON-RPC reply leaves the status to speak. The
+//! taxonomy (`jsonrpc::classify`) names the class; here the class becomes what routing understands.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Shard;
+use super::door::{Ask, Said, Whole};
+use super::upstream::Upstream;
+use super::upstream::exchange::{Content, ExchangeError, Reply, Streamed};
+use crate::jsonrpc::{
+    self, Action, Class, Evidence, IdMatch, Prefix, PrefixKind, ReplyError, TransactionHash, classify, classify_http,
+};
+use crate::link::Outcome;
+use crate::routing::{FIRST_SHARE, Failure, Health, Next};
+
+/// An attempt's end.
+pub(crate) struct Judged {
+    pub(crate) verdict: Verdict,
+    /// None: it shows nothing, since the provider was not asked.
+    pub(crate) health: Option<Health>,
+    /// Its time ran out.
+    late: bool,
+    /// The provider may have done what it was asked.
+    pub(crate) acted: bool,
+}
+
+pub(crate) enum Verdict {
+    Answer(Said),
+    Failure(Failure<(Rc<Upstream>, Whole)>),
+}
+
+impl Judged {
+    fn good(said: Said) -> Self {
+        Self { verdict: Verdict::Answer(said), health: Some(Health::Good), late: false, acted: true }
+    }
+
+    fn failed(health: Option<Health>, next: Next, sent: bool) -> Self {
+        let failure = Failure { next, sent, unsupported: false, relayable: None };
+        Self { verdict: Verdict::Failure(failure), health, late: false, acted: sent }
+    }
+
+    /// How it counts in the measurements.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.health {
+            Some(Health::Good) => Outcome::Success,
+            Some(Health::Untouched | Health::Slow) => Outcome::Error,
+            Some(Health::Cooldown(_) | Health::Park | Health::Suspect) => Outcome::Limited,
+            Some(Health::Failure) | None => Outcome::Failure,
+        }
+    }
+
+    /// Whether the time that it took says how fast the provider is. A refusal is quick and says nothing.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.late || matches!(self.health, Some(Health::Good | Health::Untouched | Health::Slow))
+    }
+
+    /// Whether the provider said that it lacks the method.
+    pub(crate) fn unsupported(&self) -> bool {
+        matches!(&self.verdict, Verdict::Failure(failure) if failure.unsupported)
+    }
+}
+
+/// Judges an exchange that brought no reply.
+///
+/// A provider that was given less than half of what a first attempt gets was not given a chance: it shows nothing.
+pub(crate) fn no_reply(ask: &Ask<'_>, error: &ExchangeError, deadline: Duration) -> Judged {
+    let fair = deadline.mul_f64(FIRST_SHARE / 2.0);
+    let health = match error {
+        ExchangeError::Full => None,
+        ExchangeError::Late { had } if *had < fair => None,
+        ExchangeError::Late { .. } => Some(Health::of_timeout(ask.info.class)),
+        _ => Some(Health::Failure),
+    };
+    let late = health.is_some() && matches!(error, ExchangeError::Late { .. });
+    Judged { late, ..Judged::failed(health, Next::FailOver, error.sent()) }
+}
+
+/// Judges a reply. `hash` names the transaction that the call sends.
+pub(crate) fn reply(
+    shard: &Shard,
+    ask: &Ask<'_>,
+    upstream: &Rc<Upstream>,
+    reply: Reply,
+    hash: Option<TransactionHash>,
+) -> Judged {
+    let judge = Judge { shard, ask, upstream, status: reply.status, retry_after: reply.retry_after, hash };
+    match reply.content {
+        Content::Whole { buffer, range } => judge.whole(Whole { buffer, range, id: IdMatch::Exact }),
+        Content::Streamed(streamed) => judge.streamed(streamed),
+    }
+}
+
+struct Judge<'a> {
+    shard: &'a Shard,
+    ask: &'a Ask<'a>,
+    upstream: &'a Rc<Upstream>,
+    status: u16,
+    retry_after: Option<Duration>,
+    hash: Option<TransactionHash>,
+}
+
+impl Judge<'_> {
+    fn whole(&self, mut whole: Whole) -> Judged {
+        let id = self.ask.call.id;
+        if id.is_none() && (200..300).contains(&self.status) {
+            // A notification: whatever it said, there is no reply.
+            return Judged::good(Said::Whole(whole));
+        }
+        let body = &whole.buffer[whole.range.clone()];
+        let mut scratch = self.shard.scratch.borrow_mut();
+        let error = match jsonrpc::inspect(body, id, &mut scratch) {
+            jsonrpc::Reply::Success { id, .. } => {
+                whole.id = id;
+                return Judged::good(Said::Whole(whole));
+            }
+            jsonrpc::Reply::Malformed(_) => {
+                drop(scratch);
+                let judged = self.no_json(body);
+                self.shard.buffers.give(whole.buffer);
+                return judged;
+            }
+            jsonrpc::Reply::Error(error) => error,
+        };
+        drop(scratch);
+        let verdict = self.classify(&error);
+        let already_there = verdict.class == Class::AlreadyKnown || is_nonce_too_low(&error);
+        whole.id = error.id;
+        if self.ask.info.raw_transaction
+            && already_there
+            && let Some(answer) = self.transaction_hash(verdict.class)
+        {
+            return answer;
+        }
+        self.failure(verdict, Some(whole))
+    }
+
+    fn classify(&self, error: &ReplyError<'_>) -> jsonrpc::Verdict {
+        let evidence =
+            Evidence { http_status: self.status, code: error.code, message: &error.message, method: self.ask.info };
+        classify(&evidence, &self.upstream.slot.overrides)
+    }
+
+    /// No JSON-RPC reply: the HTTP status speaks, and for some the words.
+    fn no_json(&self, body: &[u8]) -> Judged {
+        self.failure(classify_http(self.status, body), None)
+    }
+
+    fn failure(&self, verdict: jsonrpc::Verdict, whole: Option<Whole>) -> Judged {
+        let class = verdict.class;
+        let acted = class.may_have_acted();
+        let health = Some(health(verdict, self.retry_after));
+        let relayable = whole.filter(|_| class.relayed());
+        let next = match class.action() {
+            Action::Return | Action::OurHash => {
+                return match relayable {
+                    Some(whole) => Judged { verdict: Verdict::Answer(Said::Whole(whole)), health, late: false, acted },
+                    None => Judged::failed(health, Next::Return, acted),
+                };
+            }
+            Action::FailOver | Action::LargerLimit | Action::MoreData => Next::FailOver,
+            Action::FailOverOnce => Next::FailOverOnce,
+        };
+        let failure = Failure {
+            next,
+            // A refusal is certain not to have done anything: even a call that may not be repeated goes on.
+            sent: acted,
+            unsupported: class == Class::UnsupportedMethod,
+            relayable: relayable.map(|whole| (Rc::clone(self.upstream), whole)),
+        };
+        Judged { verdict: Verdict::Failure(failure), health, late: false, acted }
+    }
+
+    /// A transaction that the network has already is a success: its hash names it, and is computed here.
+    ///
+    /// "Nonce too low" says so only when it was us who sent it before, in this call or an earlier one, and a provider
+    /// took it, or was not heard of again.
+    fn transaction_hash(&self, class: Class) -> Option<Judged> {
+        let hash = self.hash?;
+        if class != Class::AlreadyKnown && !self.shard.sent_transactions.borrow().contains(&hash) {
+            return None;
+        }
+        let mut buffer = self.shard.buffers.take();
+        jsonrpc::write_hash(&mut buffer, self.ask.call.id.unwrap_or(b"null"), hash);
+        Some(Judged::good(Said::Whole(Whole::of(buffer))))
+    }
+
+    fn streamed(&self, mut streamed: Box<Streamed>) -> Judged {
+        let id = self.ask.call.id;
+        let mut scratch = self.shard.scratch.borrow_mut();
+        let Prefix { kind, id: matched } = jsonrpc::inspect_prefix(&streamed.start, id, &mut scratch);
+        drop(scratch);
+        match (kind, matched) {
+            (_, Some(Err(_))) | (PrefixKind::Unknown, _) => self.no_json(&streamed.start),
+            (PrefixKind::Success | PrefixKind::Error, matched) => {
+                if let (Some(Ok(matched)), Some(id)) = (matched, id) {
+                    streamed.put_id(&matched, id);
+                }
+                Judged::good(Said::Streamed(streamed))
+            }
+        }
+    }
+}
+
+fn is_nonce_too_low(error: &ReplyError<'_>) -> bool {
+    error.message.to_ascii_lowercase().contains("nonce too low")
+}
+
+fn health(verdict: jsonrpc::Verdict, retry_after: Option<Duration>) -> Health {
+    match verdict.health() {
+        jsonrpc::Health::Good => Health::Good,
+        jsonrpc::Health::Untouched | jsonrpc::Health::LosesMethod => Health::Untouched,
+        jsonrpc::Health::Failure => Health::Failure,
+        jsonrpc::Health::Slow => Health::Slow,
+        jsonrpc::Health::Cooldown => Health::Cooldown(retry_after),
+        jsonrpc::Health::Park => Health::Park,
+        jsonrpc::Health::Suspect => Health::Suspect,
+    }
+}

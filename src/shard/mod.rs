@@ -1,0 +1,157 @@
+//! The data plane: one shard per core, nothing shared on the request path.
+//!
+//! A shard owns its listeners, its client connections, its pools of connections to providers and its measurements. A
+//! client's connection is one task ([`serve`]), which asks a provider within itself: a request is handed to no other
+//! task. Control reaches a shard by its doorbell alone ([`start`]), and a shard never waits for control.
+
+mod accept;
+mod access;
+mod batch;
+mod buffers;
+mod candidates;
+mod client;
+mod clock;
+mod door;
+mod filters;
+mod idle;
+mod judge;
+mod place;
+mod record;
+mod report;
+mod respond;
+pub mod ring;
+mod sent;
+mod serve;
+pub mod start;
+mod timers;
+mod transport;
+mod upstream;
+mod view;
+mod wheel;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use start::{Seed, StartError, spawn};
+
+use self::buffers::Buffers;
+use self::clock::Clock;
+use self::idle::IdleSet;
+use self::record::Recorder;
+use self::ring::Ring;
+use self::sent::SentTransactions;
+use self::start::Closing;
+use self::timers::Timers;
+use self::view::View;
+use crate::jsonrpc::Scratch;
+use crate::link::{Counters, Event, EventKind, Phase, PhaseCell, ProviderSlot, Slot, Snapshot};
+use crate::routing::{Changes, Health, Rest, RestChange, Transition};
+use crate::time::Instant;
+
+/// All that one shard owns.
+pub(crate) struct Shard {
+    pub(crate) ring: Ring,
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) timers: Rc<Timers>,
+    pub(crate) buffers: Buffers,
+    pub(crate) recorder: Recorder,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) idle: IdleSet,
+    pub(crate) closing: Closing,
+    /// Client connections open.
+    pub(crate) connections: Cell<usize>,
+    pub(crate) scratch: RefCell<Scratch>,
+    /// Hashes of transactions that were sent through this shard lately.
+    pub(crate) sent_transactions: RefCell<SentTransactions>,
+    phase: Arc<PhaseCell>,
+    snapshots: Arc<Slot<Snapshot>>,
+    /// The generation that `view` was made from.
+    generation: Cell<u64>,
+    view: RefCell<Rc<View>>,
+    request_ids: Cell<u64>,
+}
+
+/// A client's connection, counted until it is dropped.
+pub(crate) struct Connected(Rc<Shard>);
+
+impl Shard {
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Whether another process accepts from our listeners now.
+    pub(crate) fn handed_over(&self) -> bool {
+        self.phase.handed_over()
+    }
+
+    pub(crate) fn view(&self) -> Rc<View> {
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// Takes over what control has published since; called between requests.
+    pub(crate) fn refresh(&self) {
+        if self.snapshots.generation() == self.generation.get() {
+            return;
+        }
+        let (generation, snapshot) = self.snapshots.load();
+        let older = self.view();
+        let newer = View::new(snapshot, Some(&older), self.request_id());
+        older.retire(&newer);
+        self.generation.set(generation);
+        *self.view.borrow_mut() = newer;
+    }
+
+    /// A number that no other request of this process has, and hardly one of another.
+    pub(crate) fn request_id(&self) -> u64 {
+        let id = self.request_ids.get();
+        // An odd step visits every number before one comes again, and neighbours do not look alike.
+        self.request_ids.set(id.wrapping_add(0x9e37_79b9_7f4a_7c15));
+        id
+    }
+
+    /// Tells control what changed in a provider's standing.
+    pub(crate) fn tell(&self, slot: &ProviderSlot, now: Instant, changes: &Changes, health: Health) {
+        if let Some(transition) = changes.breaker {
+            self.tell_breaker(slot, transition);
+        }
+        match changes.cooldown {
+            Some(RestChange::Began(Rest::Cooled { until })) => self.event(slot, EventKind::Cooldown(until.since(now))),
+            Some(RestChange::Began(Rest::Parked { until })) => self.event(slot, EventKind::Parked(until.since(now))),
+            Some(RestChange::Lifted) | None => {}
+        }
+        if health == Health::Suspect {
+            self.event(slot, EventKind::Unauthorized);
+        }
+    }
+
+    pub(crate) fn tell_breaker(&self, slot: &ProviderSlot, transition: Transition) {
+        self.event(
+            slot,
+            match transition {
+                Transition::Opened { .. } => EventKind::BreakerOpened,
+                Transition::HalfOpened => EventKind::BreakerHalfOpen,
+                Transition::Closed => EventKind::BreakerClosed,
+            },
+        );
+    }
+
+    fn event(&self, slot: &ProviderSlot, kind: EventKind) {
+        let event = Event { chain: Arc::clone(&slot.chain), provider: Arc::clone(&slot.id), kind };
+        self.recorder.event(event, &self.counters);
+    }
+
+    pub(crate) fn connected(self: &Rc<Self>) -> Connected {
+        self.connections.set(self.connections.get() + 1);
+        self.counters.connections.set(self.connections.get() as u64);
+        Connected(Rc::clone(self))
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let shard = &self.0;
+        shard.connections.set(shard.connections.get() - 1);
+        shard.counters.connections.set(shard.connections.get() as u64);
+    }
+}

@@ -1,0 +1,108 @@
+//! What a request's head asks for, before a byte of its body is taken.
+
+use std::rc::Rc;
+
+use super::serve::Visit;
+use super::view::{Chain, View};
+use crate::admin::bodies;
+use crate::http::{Known, Method, RequestHead, RpcTarget, Status, Target};
+use crate::jsonrpc::Reason;
+use crate::routing::Strategy;
+
+/// Where a request leads.
+pub(crate) enum Place {
+    Rpc(Route),
+    Api(Api),
+    /// A browser asks whether it may.
+    Preflight,
+    Refused(Reason, &'static str),
+    /// The page takes only these methods.
+    NotAllowed {
+        allow: &'static str,
+    },
+}
+
+/// Which providers a call may go to.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) chain: Rc<Chain>,
+    pub(crate) strategy: Strategy,
+    /// The one provider that the URL names, by position.
+    pub(crate) only: Option<usize>,
+}
+
+/// A page of the node's own.
+pub(crate) enum Api {
+    Health,
+    Ready(Option<usize>),
+    Region,
+    Status,
+}
+
+/// Finds the place that `head`, whose bytes are `bytes`, asks for.
+pub(crate) fn find(view: &View, head: &RequestHead, bytes: &[u8]) -> Place {
+    let target = Target::parse(head.path.of(bytes), head.query.map(|query| query.of(bytes)));
+    match (target, head.method) {
+        (Target::Unknown, _) => Place::Refused(Reason::NotFound, "no such path"),
+        (_, Method::Options) if asks_cross_origin(head, bytes) && view.lines.answers_cross_origin() => Place::Preflight,
+        (Target::Rpc(target), Method::Post) => rpc(view, &target),
+        (Target::Rpc(_), _) => Place::NotAllowed { allow: "POST, OPTIONS" },
+        (api, Method::Get | Method::Head) => page(view, api),
+        _ => Place::NotAllowed { allow: "GET, HEAD" },
+    }
+}
+
+fn asks_cross_origin(head: &RequestHead, bytes: &[u8]) -> bool {
+    head.header(bytes, Known::Origin).is_some() && head.header(bytes, Known::AccessControlRequestMethod).is_some()
+}
+
+fn rpc(view: &View, target: &RpcTarget<'_>) -> Place {
+    let found = match target.chain {
+        Some(name) => view.snapshot.chain_index(name).map(|index| &view.chains[index]),
+        // No name is needed where there is one chain.
+        None => view.chains.first().filter(|_| view.chains.len() == 1),
+    };
+    let Some(chain) = found else {
+        return Place::Refused(Reason::NotFound, "no such chain");
+    };
+    let only = match target.provider {
+        None => None,
+        Some(id) => match chain.upstreams.iter().position(|upstream| *upstream.slot.id == *id) {
+            Some(position) => Some(position),
+            None => return Place::Refused(Reason::NotFound, "this chain has no such provider"),
+        },
+    };
+    let strategy = target.strategy.unwrap_or(chain.entry.config.strategy);
+    Place::Rpc(Route { chain: Rc::clone(chain), strategy, only })
+}
+
+fn page(view: &View, target: Target<'_>) -> Place {
+    Place::Api(match target {
+        Target::Health => Api::Health,
+        Target::Ready(None) => Api::Ready(None),
+        Target::Ready(Some(name)) => match view.snapshot.chain_index(name) {
+            Some(index) => Api::Ready(Some(index)),
+            None => return Place::Refused(Reason::NotFound, "no such chain"),
+        },
+        Target::Region => Api::Region,
+        Target::Status => Api::Status,
+        Target::Rpc(_) | Target::Unknown => return Place::Refused(Reason::NotFound, "no such path"),
+    })
+}
+
+impl Api {
+    /// The page's status and JSON.
+    pub(crate) fn answer(&self, visit: &Visit) -> (Status, String) {
+        let snapshot = &visit.view.snapshot;
+        let (phase, now) = (visit.shard.phase(), visit.started);
+        match self {
+            Self::Health => (Status::Ok, bodies::health()),
+            Self::Ready(chain) => {
+                let (ready, body) = bodies::ready(snapshot, phase, now, *chain);
+                (if ready { Status::Ok } else { Status::ServiceUnavailable }, body)
+            }
+            Self::Region => (Status::Ok, bodies::region(&snapshot.config.node)),
+            Self::Status => (Status::Ok, bodies::status(snapshot, phase, now)),
+        }
+    }
+}

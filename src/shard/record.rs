@@ -1,0 +1,84 @@
+//! What the shard measures: rows made on first use, shipped to control when touched.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ringbuf::traits::{Consumer, Producer};
+
+use crate::jsonrpc::MethodClass;
+use crate::limits;
+use crate::link::{AccessRecord, Counters, Event, Outcome, Row, RowKey, ShardEnd};
+
+/// The shard's end of everything that control hears.
+pub(crate) struct Recorder {
+    ends: RefCell<ShardEnd>,
+    rows: RefCell<HashMap<RowKey, Box<Row>>>,
+    /// Rows that came back emptied, to be used under any key.
+    #[allow(clippy::vec_box)] // they travel boxed: unboxing would copy each row twice
+    spare: RefCell<Vec<Box<Row>>>,
+}
+
+impl Recorder {
+    pub(crate) fn new(ends: ShardEnd) -> Self {
+        Self { ends: RefCell::new(ends), rows: RefCell::default(), spare: RefCell::default() }
+    }
+
+    /// Counts an attempt at a provider.
+    pub(crate) fn attempt(&self, slot: u64, class: MethodClass, outcome: Outcome, latency: Duration) {
+        let key = RowKey { slot, class };
+        let mut rows = self.rows.borrow_mut();
+        if let Some(row) = rows.get_mut(&key) {
+            row.record(outcome, latency);
+        } else if rows.len() < limits::ROWS_PER_SHARD_MAX {
+            let mut row = self.spare_row(key);
+            row.record(outcome, latency);
+            rows.insert(key, row);
+        }
+    }
+
+    /// Sends every touched row; one that finds the ring full stays and goes on being filled.
+    pub(crate) fn ship(&self) {
+        let mut ends = self.ends.borrow_mut();
+        let mut spare = self.spare.borrow_mut();
+        while let Some(row) = ends.emptied.try_pop() {
+            if spare.len() < limits::ROWS_PER_SHARD_MAX {
+                spare.push(row);
+            }
+        }
+        drop(spare);
+        let mut rows = self.rows.borrow_mut();
+        let keys: Vec<_> = rows.keys().copied().collect();
+        for key in keys {
+            let Some(row) = rows.remove(&key) else { continue };
+            if let Err(row) = ends.rows.try_push(row) {
+                rows.insert(key, row);
+                return;
+            }
+        }
+    }
+
+    /// Tells control what happened; dropped and counted when the ring is full.
+    pub(crate) fn event(&self, event: Event, counters: &Counters) {
+        if self.ends.borrow_mut().events.try_push(event).is_err() {
+            counters.events_dropped.add(1);
+        }
+    }
+
+    /// Tells the access log of a request; dropped and counted when the ring is full.
+    pub(crate) fn access(&self, record: AccessRecord, counters: &Counters) {
+        if self.ends.borrow_mut().access.try_push(record).is_err() {
+            counters.events_dropped.add(1);
+        }
+    }
+
+    fn spare_row(&self, key: RowKey) -> Box<Row> {
+        match self.spare.borrow_mut().pop() {
+            Some(mut row) => {
+                row.key = key;
+                row
+            }
+            None => Box::new(Row::new(key)),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Starting a shard: its thread, its executor, its ring, its tasks, and its end.
+//!
+//! Beside a task a client, a shard runs: the ring's driver, the timers' driver, one accept loop a listener, the
+//! doorbell's, and one that ships what was measured and sweeps the pools.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::task::{Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use glommio::{LocalExecutorBuilder, Placement};
+
+use super::buffers::Buffers;
+use super::clock::Clock;
+use super::idle::IdleSet;
+use super::record::Recorder;
+use super::ring::{Ring, RingOptions};
+use super::sent::SentTransactions;
+use super::timers::Timers;
+use super::upstream::exchange;
+use super::view::View;
+use super::{Shard, accept};
+use crate::jsonrpc::Scratch;
+use crate::limits;
+use crate::link::{Counters, Doorbell, Phase, PhaseCell, ShardEnd, Slot, Snapshot};
+
+/// All that a shard gets from control. Everything shared is behind an `Arc` of its own cache lines.
+#[allow(missing_debug_implementations)] // ringbuf's ends have none
+pub struct Seed {
+    /// Counts from 0.
+    pub index: usize,
+    /// The core that it is pinned to.
+    pub core: usize,
+    /// Bound and listening, `SO_REUSEPORT`; one or more an address.
+    pub listeners: Vec<OwnedFd>,
+    pub snapshots: Arc<Slot<Snapshot>>,
+    pub doorbell: Doorbell,
+    pub phase: Arc<PhaseCell>,
+    pub counters: Arc<Counters>,
+    pub ends: ShardEnd,
+    /// Random, the same for all shards of this process: request ids begin from it.
+    pub boot: u64,
+    /// What [`crate::time::Instant::START`] stands for.
+    pub epoch: std::time::Instant,
+}
+
+/// Why a shard could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("shard {shard} on core {core} could not start: {message}")]
+pub struct StartError {
+    pub shard: usize,
+    pub core: usize,
+    pub message: String,
+}
+
+/// Starts a shard on a thread of its own and waits until it accepts.
+///
+/// The thread ends by itself once the phase is [`Phase::Closing`] and its connections are finished.
+pub fn spawn(seed: Seed) -> Result<JoinHandle<()>, StartError> {
+    let (shard, core) = (seed.index, seed.core);
+    let failed = |message: String| StartError { shard, core, message };
+    let (tell, told) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("shard-{shard}"))
+        .spawn(move || thread(seed, &tell))
+        .map_err(|error| failed(error.to_string()))?;
+    match told.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(message)) => Err(failed(message)),
+        Err(mpsc::RecvError) => Err(failed("its thread ended before it served".into())),
+    }
+}
+
+fn thread(seed: Seed, tell: &mpsc::Sender<Result<(), String>>) {
+    let placement = Placement::Fixed(seed.core);
+    let executor = LocalExecutorBuilder::new(placement)
+        .name("shard")
+        // No file is read or written here: glommio's own buffers for that would be 10 MiB a shard.
+        .io_memory(limits::EXECUTOR_IO_BYTES)
+        // A saturated executor looks after its timers this often; deadlines hang on them.
+        .preempt_timer(limits::EXECUTOR_PREEMPT)
+        .make();
+    let executor = match executor {
+        Ok(executor) => executor,
+        // The receiver waits for this word: it cannot be gone.
+        Err(error) => return tell.send(Err(explain(&error.to_string()))).unwrap_or(()),
+    };
+    executor.run(async {
+        match Shard::new(seed) {
+            Ok((shard, posts)) => {
+                // glommio's first sleep costs tens of milliseconds: not the first client's.
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+                live(shard, posts, tell).await;
+            }
+            Err(message) => tell.send(Err(message)).unwrap_or(()),
+        }
+    });
+}
+
+/// What went wrong, and what an operator can do about it.
+fn explain(error: &str) -> String {
+    format!(
+        "{error}; it needs Linux 6.1 or later, io_uring not forbidden (sysctl kernel.io_uring_disabled, a container's \
+         seccomp profile) and {} KiB of locked memory a shard (ulimit -l, LimitMEMLOCK)",
+        limits::MEMLOCK_BYTES_PER_SHARD / 1024
+    )
+}
+
+/// What a shard listens on.
+struct Posts {
+    listeners: Vec<OwnedFd>,
+    doorbell: Doorbell,
+}
+
+impl Shard {
+    fn new(seed: Seed) -> Result<(Rc<Self>, Posts), String> {
+        let (generation, snapshot) = seed.snapshots.load();
+        let options = RingOptions { spin: snapshot.config.shards.spin, ..RingOptions::default() };
+        let ring = Ring::new(options).map_err(|error| explain(&error.to_string()))?;
+        let clock = Rc::new(Clock::new(ring.clone(), seed.epoch));
+        let random = seed.boot ^ (seed.index as u64).rotate_right(16);
+        let view = View::new(snapshot, None, random);
+        let shard = Rc::new(Self {
+            ring,
+            timers: Timers::new(Rc::clone(&clock), limits::TIMERS_PER_SHARD_MAX),
+            clock,
+            buffers: Buffers::default(),
+            recorder: Recorder::new(seed.ends),
+            counters: seed.counters,
+            idle: IdleSet::default(),
+            closing: Closing::default(),
+            connections: Cell::new(0),
+            scratch: RefCell::new(Scratch::new()),
+            sent_transactions: RefCell::new(SentTransactions::new(limits::SENT_TRANSACTIONS_KEPT)),
+            phase: seed.phase,
+            snapshots: seed.snapshots,
+            generation: Cell::new(generation),
+            view: RefCell::new(view),
+            request_ids: Cell::new(random),
+        });
+        Ok((shard, Posts { listeners: seed.listeners, doorbell: seed.doorbell }))
+    }
+}
+
+async fn live(shard: Rc<Shard>, posts: Posts, tell: &mpsc::Sender<Result<(), String>>) {
+    let driver = glommio::spawn_local(shard.ring.clone().drive());
+    let timers = glommio::spawn_local(Rc::clone(&shard.timers).drive());
+    let keeper = glommio::spawn_local(keep(Rc::clone(&shard)));
+    let bell = glommio::spawn_local(listen_to_bell(Rc::clone(&shard), posts.doorbell));
+    let accepting: Vec<_> = posts
+        .listeners
+        .into_iter()
+        .map(|fd| shard.ring.listen(fd))
+        .map(|listener| glommio::spawn_local(accept::accept(Rc::clone(&shard), listener)))
+        .collect();
+    tell.send(Ok(())).unwrap_or(());
+    for task in accepting {
+        task.await;
+    }
+    finish_clients(&shard).await;
+    bell.cancel().await;
+    keeper.cancel().await;
+    shard.recorder.ship();
+    shard.timers.stop();
+    timers.await;
+    shard.ring.shutdown();
+    driver.await;
+}
+
+/// Waits until the last client has gone. Control ends the process when this takes longer than the drain limit.
+///
+/// Closing an idle connection may cross a request on its way. So a client is rather told by `Connection: close` when it
+/// uses its connection again: after a signal it had `drain_delay` for that; after a hand-over, of which no balancer was
+/// told, it has half of `drain_limit`. Who stays silent for longer is sent away.
+async fn finish_clients(shard: &Rc<Shard>) {
+    let grace = if shard.handed_over() { shard.view().snapshot.config.life.drain_limit / 2 } else { Duration::ZERO };
+    let send_away = shard.clock.now() + grace;
+    while shard.connections.get() > 0 {
+        if shard.clock.now() >= send_away {
+            shard.idle.wake_all();
+        }
+        shard.timers.sleep_until(shard.clock.now() + limits::DRAIN_LOOK_INTERVAL).await;
+    }
+}
+
+/// Takes over what control publishes even when no request comes, and hears that the node is closing.
+async fn listen_to_bell(shard: Rc<Shard>, doorbell: Doorbell) {
+    let mut bell = shard.ring.adopt(doorbell, SocketAddr::from(([0; 4], 0)));
+    let mut rung = Vec::new();
+    loop {
+        rung.clear();
+        // The other end lives as long as the process: an error is as good as a ring, once.
+        let heard = bell.read_into(&mut rung, limits::BELL_BYTES_MAX).await;
+        shard.refresh();
+        if shard.phase() >= Phase::Closing {
+            shard.closing.begin();
+        }
+        if !matches!(heard, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// Ships what was measured, and keeps the pools swept and warm.
+async fn keep(shard: Rc<Shard>) {
+    loop {
+        shard.timers.sleep_until(shard.clock.now() + limits::SHIP_INTERVAL).await;
+        shard.recorder.ship();
+        shard.clock.set_wall_clock();
+        let view = shard.view();
+        let (mut open, mut idle) = (0, 0);
+        for upstream in view.upstreams() {
+            upstream.pool.sweep(shard.clock.now());
+            if shard.phase() < Phase::Closing && upstream.wants_warm(shard.clock.now()) {
+                let (shard, upstream) = (Rc::clone(&shard), Rc::clone(upstream));
+                glommio::spawn_local(async move { exchange::warm(&shard, &upstream).await }).detach();
+            }
+            open += upstream.pool.open();
+            idle += upstream.pool.idle();
+        }
+        shard.counters.upstream_open.set(open as u64);
+        shard.counters.upstream_idle.set(idle as u64);
+    }
+}
+
+/// The word that the node is closing, for the tasks that wait for something else.
+#[derive(Default)]
+pub(crate) struct Closing {
+    begun: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Closing {
+    fn begin(&self) {
+        self.begun.set(true);
+        for waker in self.waiting.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Waits for it.
+    pub(crate) async fn wait(&self) {
+        poll_fn(|cx| {
+            if self.begun.get() {
+                return Poll::Ready(());
+            }
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}

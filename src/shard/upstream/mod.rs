@@ -1,0 +1,152 @@
+//! One provider as one shard sees it: its pool, its request head, what this shard has learned of it.
+
+pub(crate) mod body;
+pub(crate) mod connect;
+pub(crate) mod exchange;
+pub(crate) mod pool;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use connect::{ConnectLimits, Tls};
+use pool::{Pool, PoolLimits};
+
+use crate::config;
+use crate::http::{FieldLines, UpstreamParts, UpstreamTemplate};
+use crate::limits;
+use crate::link::{ProviderEntry, ProviderSlot};
+use crate::routing::Gate;
+use crate::time::Instant;
+
+/// A provider's shard-local side. Lives as long as a snapshot names its slot, and beyond it for the calls that run.
+pub(crate) struct Upstream {
+    pub(crate) slot: Arc<ProviderSlot>,
+    pub(crate) priority: Cell<u32>,
+    pub(crate) weight: Cell<u32>,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) in_flight: Cell<u32>,
+    /// `X-Livechain-Provider`.
+    pub(crate) name_line: Rc<FieldLines>,
+    /// When a connection may next be opened ahead of need; never, while one is being opened.
+    warm_from: Cell<Instant>,
+    /// The request head but for its length.
+    request: UpstreamTemplate,
+    tls: RefCell<Option<Rc<Tls>>>,
+    connect_limits: Cell<ConnectLimits>,
+    addresses: RefCell<Arc<[SocketAddr]>>,
+    /// Position of the address that worked last.
+    address_first: Cell<usize>,
+    /// Known methods that it said it does not have, and until when that is believed.
+    lacks: RefCell<HashMap<&'static str, Instant>>,
+}
+
+impl Upstream {
+    pub(crate) fn new(entry: &ProviderEntry, tls: &Arc<rustls::ClientConfig>, config: &config::Upstream) -> Rc<Self> {
+        let url = &entry.slot.url;
+        let fields: Vec<_> = entry.slot.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+        let request = UpstreamTemplate::new(&UpstreamParts {
+            target: url.target.expose(),
+            host: &url.host,
+            port: url.port,
+            tls: url.tls,
+            authorization: url.authorization.as_ref().map(config::Secret::expose),
+            fields: &fields,
+            gzip: false,
+        });
+        let name_line = FieldLines::new(&[("X-Livechain-Provider", &entry.slot.id)]);
+        Rc::new(Self {
+            slot: Arc::clone(&entry.slot),
+            priority: Cell::new(entry.priority),
+            weight: Cell::new(entry.weight),
+            pool: Pool::new(pool_limits(config)),
+            in_flight: Cell::new(0),
+            name_line: Rc::new(name_line.expect("the config lets only words be ids")),
+            warm_from: Cell::new(Instant::START),
+            request: request.expect("the config checks what goes into a head"),
+            tls: RefCell::new(Tls::new(url, tls).map(Rc::new)),
+            connect_limits: Cell::new(connect_limits(config)),
+            addresses: RefCell::new(Arc::clone(&entry.addresses)),
+            address_first: Cell::new(0),
+            lacks: RefCell::default(),
+        })
+    }
+
+    /// Takes over what may change while the slot stays.
+    pub(crate) fn update(&self, entry: &ProviderEntry, tls: &Arc<rustls::ClientConfig>, config: &config::Upstream) {
+        *self.tls.borrow_mut() = Tls::new(&self.slot.url, tls).map(Rc::new);
+        self.priority.set(entry.priority);
+        self.weight.set(entry.weight);
+        self.pool.set_limits(pool_limits(config));
+        self.connect_limits.set(connect_limits(config));
+        if *self.addresses.borrow() != entry.addresses {
+            *self.addresses.borrow_mut() = Arc::clone(&entry.addresses);
+            self.address_first.set(0);
+        }
+    }
+
+    /// Whether its name leads anywhere.
+    pub(crate) fn is_resolved(&self) -> bool {
+        !self.addresses.borrow().is_empty()
+    }
+
+    /// Whether a connection should be opened ahead of need; if so, it counts as being opened until it is there.
+    pub(crate) fn wants_warm(&self, now: Instant) -> bool {
+        let open = self.is_resolved() && self.slot.standing.gate(now) == Gate::Open;
+        let wanted = open && self.pool.cold() > 0 && now >= self.warm_from.get();
+        if wanted {
+            self.warm_from.set(Instant::NEVER);
+        }
+        wanted
+    }
+
+    pub(crate) fn addresses(&self) -> Arc<[SocketAddr]> {
+        Arc::clone(&self.addresses.borrow())
+    }
+
+    /// Whether it is believed to have `method`.
+    pub(crate) fn supports(&self, method: &str, now: Instant) -> bool {
+        let lacks = self.lacks.borrow();
+        // Empty almost always: the look-up is not made then.
+        lacks.is_empty() || lacks.get(method).is_none_or(|&until| now >= until)
+    }
+
+    /// Remembers that it said it does not have `method`.
+    pub(crate) fn lacks(&self, method: &'static str, now: Instant) {
+        let mut lacks = self.lacks.borrow_mut();
+        lacks.retain(|_, until| *until > now);
+        if lacks.len() < limits::LACKING_METHODS_MAX {
+            lacks.insert(method, now + limits::LACKING_METHOD_BELIEVED);
+        }
+    }
+
+    /// Counts a call that runs at this provider until the guard is dropped.
+    pub(crate) fn enter(self: &Rc<Self>) -> InFlight {
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight(Rc::clone(self))
+    }
+}
+
+/// A call that runs at a provider.
+pub(crate) struct InFlight(Rc<Upstream>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
+fn pool_limits(config: &config::Upstream) -> PoolLimits {
+    PoolLimits {
+        connections_max: config.connections_max,
+        connections_warm: config.connections_warm,
+        queue_max: config.queue_max,
+        idle_timeout: config.idle_timeout,
+    }
+}
+
+fn connect_limits(config: &config::Upstream) -> ConnectLimits {
+    ConnectLimits { timeout: config.connect_timeout, user_timeout: config.user_timeout }
+}
