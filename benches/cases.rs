@@ -1,0 +1,292 @@
+//! The pure parts, each as a closure that does it once; what it needs is made before and reused, as a shard does.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use livechain::http::{
+    self, After, AnswerBody, AnswerHead, Decoder, FieldLines, Known, Status, Target, UpstreamParts, UpstreamTemplate,
+};
+use livechain::jsonrpc::{
+    self, BLOCKED_BY_DEFAULT, Blocked, Document, Evidence, Limits, MethodClass, Reply, Scratch, classify, info,
+};
+use livechain::link::{self, Row, RowKey};
+use livechain::routing::{
+    Attempts, BreakerConfig, CooldownConfig, Demand, Facts, Health, Outcome, Providers, Ranker, Standing,
+    StandingConfig, Step, Strategy, Trial,
+};
+use livechain::time::Instant;
+
+use crate::inputs;
+
+pub(crate) type Case = Box<dyn FnMut()>;
+
+const LIMITS: Limits = Limits { batch_items_max: 100 };
+const READ: Demand = Demand { strategy: Strategy::Fastest, class: MethodClass::Read, repeatable: true };
+const TOOK: Duration = Duration::from_micros(740);
+/// Some hours into a node's life.
+const NOW: Instant = Instant::from_micros(10_000_000_000);
+
+pub(crate) fn request_head() -> Case {
+    Box::new(|| {
+        let _ = black_box(http::parse(black_box(inputs::REQUEST_HEAD)));
+    })
+}
+
+pub(crate) fn target() -> Case {
+    Box::new(|| {
+        black_box(Target::parse(black_box(b"/v1/k3y-0123456789abcdef/rpc/fastest/ethereum"), None));
+    })
+}
+
+pub(crate) fn parse_call() -> Case {
+    parse(inputs::CALL.to_vec())
+}
+
+pub(crate) fn parse_batch_of_20() -> Case {
+    parse(inputs::batch())
+}
+
+fn parse(body: Vec<u8>) -> Case {
+    let mut scratch = Scratch::new();
+    assert!(jsonrpc::parse(&body, &mut scratch, LIMITS).is_ok(), "a body that is fine");
+    Box::new(move || drop(black_box(jsonrpc::parse(black_box(&body), &mut scratch, LIMITS))))
+}
+
+pub(crate) fn inspect_small() -> Case {
+    inspect(inputs::REPLY.to_vec())
+}
+
+pub(crate) fn inspect_64k() -> Case {
+    inspect(inputs::reply_64k())
+}
+
+fn inspect(body: Vec<u8>) -> Case {
+    let mut scratch = Scratch::new();
+    let reply = jsonrpc::inspect(&body, Some(inputs::CALL_ID), &mut scratch);
+    assert!(matches!(reply, Reply::Success { .. }), "a reply that is fine");
+    Box::new(move || drop(black_box(jsonrpc::inspect(black_box(&body), Some(inputs::CALL_ID), &mut scratch))))
+}
+
+pub(crate) fn classify_message() -> Case {
+    let evidence =
+        Evidence { http_status: 200, code: Some(-32000), message: inputs::ERROR_MESSAGE, method: info("eth_call") };
+    Box::new(move || {
+        black_box(classify(black_box(&evidence), &[]));
+    })
+}
+
+pub(crate) fn reply_head() -> Case {
+    Box::new(|| {
+        let _ = black_box(http::parse_response(black_box(inputs::REPLY_HEAD)));
+    })
+}
+
+pub(crate) fn write_answer_head() -> Case {
+    let (lines, mut out) = (Lines::new(), Vec::with_capacity(4096));
+    Box::new(move || {
+        out.clear();
+        lines.answer(&mut out, inputs::REPLY.len());
+        black_box(&out);
+    })
+}
+
+pub(crate) fn write_upstream_head() -> Case {
+    let (template, mut out) = (template(), Vec::with_capacity(4096));
+    Box::new(move || {
+        out.clear();
+        template.write(&mut out, black_box(inputs::CALL.len() as u64));
+        black_box(&out);
+    })
+}
+
+pub(crate) fn pick_of_3() -> Case {
+    pick_of(3)
+}
+
+pub(crate) fn pick_of_20() -> Case {
+    pick_of(20)
+}
+
+fn pick_of(count: usize) -> Case {
+    let mut chain = Chain::new(count);
+    Box::new(move || {
+        black_box(chain.next());
+    })
+}
+
+pub(crate) fn gate_and_outcome() -> Case {
+    let standing = Standing::new();
+    Box::new(move || {
+        black_box(black_box(&standing).gate(NOW));
+        black_box(standing.on_outcome(NOW + TOOK, &GOOD, &STANDING));
+    })
+}
+
+pub(crate) fn chunked_64k() -> Case {
+    let (wire, mut out) = (inputs::chunked_64k(), Vec::with_capacity(128 * 1024));
+    Box::new(move || {
+        out.clear();
+        let progress = Decoder::new(u64::MAX).decode(black_box(&wire), &mut out);
+        debug_assert!(progress.is_ok_and(|progress| progress.done), "a whole body");
+        black_box(&out);
+    })
+}
+
+/// What calling a case costs by itself.
+pub(crate) fn nothing() -> Case {
+    Box::new(|| ())
+}
+
+/// Everything pure that a single call costs, in the order of `shard/serve.rs`.
+pub(crate) fn request_path() -> Case {
+    let mut path = Path {
+        scratch: Scratch::new(),
+        blocked: Blocked::new(BLOCKED_BY_DEFAULT),
+        chain: Chain::new(3),
+        template: template(),
+        lines: Lines::new(),
+        row: Row::new(RowKey { slot: 1, class: MethodClass::Read }),
+        request: Vec::with_capacity(4096),
+        answer: Vec::with_capacity(4096),
+    };
+    Box::new(move || path.call(black_box(inputs::REQUEST_HEAD), black_box(inputs::CALL)))
+}
+
+struct Path {
+    scratch: Scratch,
+    blocked: Blocked,
+    chain: Chain,
+    template: UpstreamTemplate,
+    lines: Lines,
+    row: Row,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Path {
+    fn call(&mut self, head: &[u8], body: &[u8]) {
+        let Ok(Some(parsed)) = http::parse(head) else { unreachable!("a head that is fine") };
+        black_box(Target::parse(parsed.path.of(head), parsed.query.map(|query| query.of(head))));
+        black_box((parsed.header(head, Known::LivechainMeta), parsed.header(head, Known::Origin)));
+        let Ok(Document::Single(Ok(call))) = jsonrpc::parse(body, &mut self.scratch, LIMITS) else {
+            unreachable!("a call that is fine")
+        };
+        let method = black_box(info(&call.method));
+        black_box(self.blocked.contains(&call.method));
+        let provider = self.chain.next();
+
+        self.request.clear();
+        self.template.write(&mut self.request, call.raw.len() as u64);
+        self.request.extend_from_slice(call.raw);
+        black_box(&self.request);
+
+        black_box(http::parse_response(black_box(inputs::REPLY_HEAD)).is_ok());
+        let reply = jsonrpc::inspect(black_box(inputs::REPLY), call.id, &mut self.scratch);
+        black_box(matches!(reply, Reply::Success { .. }));
+        self.chain.answered(provider, method.class);
+        self.row.record(link::Outcome::Success, TOOK);
+
+        self.answer.clear();
+        self.lines.answer(&mut self.answer, inputs::REPLY.len());
+        self.answer.extend_from_slice(inputs::REPLY);
+        black_box(&self.answer);
+    }
+}
+
+/// What an answer's head is made of.
+struct Lines {
+    node: FieldLines,
+    provider: FieldLines,
+    date: [u8; http::DATE_BYTES],
+}
+
+impl Lines {
+    fn new() -> Self {
+        let lines = |fields: &[(&str, &str)]| FieldLines::new(fields).expect("fields that are fine");
+        Self {
+            node: lines(&[("X-Livechain-Region", "us-east-1"), ("X-Livechain-Node", "us-east-1-a")]),
+            provider: lines(&[("X-Livechain-Provider", "alpha")]),
+            date: http::http_date(1_760_433_667),
+        }
+    }
+
+    fn answer(&self, out: &mut Vec<u8>, body_bytes: usize) {
+        AnswerHead::begin(out, Status::Ok, &self.node, &self.date)
+            .field("X-Livechain-Request-Id", black_box(b"9e3779b97f4a7c15"))
+            .lines(&self.provider)
+            .json()
+            .end(AnswerBody::Length(black_box(body_bytes) as u64), After::KeepAlive);
+    }
+}
+
+fn template() -> UpstreamTemplate {
+    let parts = UpstreamParts {
+        target: "/v2/0123456789abcdef0123456789abcdef",
+        host: "eth-mainnet.provider.example",
+        port: 443,
+        tls: true,
+        authorization: None,
+        fields: &[],
+        gzip: false,
+    };
+    UpstreamTemplate::new(&parts).expect("parts that are fine")
+}
+
+const STANDING: StandingConfig = StandingConfig {
+    breaker: BreakerConfig { failures: 5, cooldown: Duration::from_secs(5), cooldown_max: Duration::from_mins(1) },
+    cooldown: CooldownConfig {
+        first: Duration::from_secs(1),
+        max: Duration::from_mins(1),
+        retry_after_max: Duration::from_hours(1),
+        park: Duration::from_mins(10),
+    },
+};
+
+const GOOD: Outcome<'static> = Outcome { health: Health::Good, sent: NOW, trial: None };
+
+/// Providers that are all well, each measured, each a little slower than the one before.
+struct Chain {
+    ranker: Ranker,
+    standings: Standings,
+}
+
+struct Standings(Vec<Standing>);
+
+impl Chain {
+    fn new(count: usize) -> Self {
+        let mut ranker = Ranker::new(count, 7);
+        for provider in 0..count {
+            let slower = TOOK + Duration::from_micros(50) * u32::try_from(provider).expect("a small number");
+            (0..50).for_each(|_| ranker.latencies.on_answer(provider, MethodClass::Read, NOW, slower));
+        }
+        Self { ranker, standings: Standings((0..count).map(|_| Standing::new()).collect()) }
+    }
+
+    /// The provider of a call's first attempt.
+    fn next(&mut self) -> usize {
+        let mut attempts: Attempts<()> = Attempts::new(READ, NOW + Duration::from_secs(2), 3);
+        match attempts.next(black_box(NOW), &mut self.ranker, &self.standings) {
+            Step::Try(attempt) => attempt.provider,
+            Step::GiveUp(_) => unreachable!("all are well"),
+        }
+    }
+
+    fn answered(&mut self, provider: usize, class: MethodClass) {
+        black_box(self.standings.0[provider].on_outcome(NOW + TOOK, &GOOD, &STANDING));
+        self.ranker.latencies.on_answer(provider, class, NOW + TOOK, TOOK);
+    }
+}
+
+impl Providers for Standings {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn facts(&self, provider: usize, now: Instant) -> Facts {
+        Facts { gate: self.0[provider].gate(now), priority: 1, weight: 1, in_flight: 2, supports: true, room: true }
+    }
+
+    fn claim_trial(&self, provider: usize, now: Instant) -> Option<Trial> {
+        self.0[provider].claim_trial(now).map(|(trial, _)| trial)
+    }
+}

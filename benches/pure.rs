@@ -1,0 +1,41 @@
+//! Time of the pure parts: `cargo bench --bench pure`, or with a name's part behind it.
+//!
+//! Times differ between machines and hours; what a change did to the work itself shows in `instructions`, and what a
+//! request costs in all in `perf/`.
+
+mod cases;
+mod inputs;
+
+use cases::Case;
+use criterion::{Criterion, criterion_group, criterion_main};
+
+type Named = (&'static str, fn() -> Case);
+
+const CASES: [Named; 16] = [
+    ("request_path", cases::request_path),
+    ("request_head", cases::request_head),
+    ("target", cases::target),
+    ("parse_call", cases::parse_call),
+    ("parse_batch_of_20", cases::parse_batch_of_20),
+    ("pick_of_3", cases::pick_of_3),
+    ("pick_of_20", cases::pick_of_20),
+    ("gate_and_outcome", cases::gate_and_outcome),
+    ("write_upstream_head", cases::write_upstream_head),
+    ("reply_head", cases::reply_head),
+    ("chunked_64k", cases::chunked_64k),
+    ("inspect_small", cases::inspect_small),
+    ("inspect_64k", cases::inspect_64k),
+    ("classify_message", cases::classify_message),
+    ("write_answer_head", cases::write_answer_head),
+    ("nothing", cases::nothing),
+];
+
+fn all(criterion: &mut Criterion) {
+    for (name, make) in CASES {
+        let mut case = make();
+        criterion.bench_function(name, |bencher| bencher.iter(&mut case));
+    }
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);
