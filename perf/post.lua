@@ -1,0 +1,33 @@
+-- wrk: one JSON-RPC call over and over, and a look at what comes back.
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = '{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0x00000000000000000000000000000000000000aa","latest"]}'
+
+local threads = {}
+
+function setup(thread)
+  table.insert(threads, thread)
+end
+
+function init()
+  wrong = 0
+  first = ""
+end
+
+-- Counted here, because a proxy that answers fast with an error would look good.
+function response(status, _, body)
+  if status ~= 200 or not string.find(body, '"result":"0x', 1, true) then
+    wrong = wrong + 1
+    if first == "" then
+      first = status .. " " .. string.sub(body, 1, 200)
+    end
+  end
+end
+
+function done()
+  for _, thread in ipairs(threads) do
+    if thread:get("wrong") > 0 then
+      io.write("wrong bodies: ", thread:get("wrong"), ", first: ", thread:get("first"), "\n")
+    end
+  end
+end
