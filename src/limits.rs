@@ -499,8 +499,9 @@ pub const SPIN_US_MAX: u64 = 10_000;
 /// Memory that an executor reserves for files: the least that glommio takes, since a shard touches none.
 pub const EXECUTOR_IO_BYTES: usize = 64 * 1024;
 
-/// How often a saturated executor attends to its timers: a small part of the shortest deadline.
-pub const EXECUTOR_PREEMPT: Duration = Duration::from_millis(5);
+/// How often a saturated executor attends to rings of its own: never, as good as. Nothing of a shard waits there, and a
+/// look that comes at the wrong moment makes glommio 0.9 park with tasks that are ready.
+pub const EXECUTOR_PREEMPT: Duration = Duration::from_hours(24 * 365);
 
 /// Rest of a task that found no room on the wheel for its sleep: it must not spin.
 pub const UNTIMED_PAUSE: Duration = Duration::from_millis(10);

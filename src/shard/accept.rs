@@ -45,8 +45,8 @@ fn admit(shard: &Rc<Shard>, stream: Stream, peer: SocketAddr) {
         return;
     }
     let guard = shard.connected();
-    let shard = Rc::clone(shard);
-    glommio::spawn_local(async move {
+    let (ring, shard) = (shard.ring.clone(), Rc::clone(shard));
+    ring.spawn(async move {
         let _guard = guard;
         // glommio aborts the process on a panic in a task: one bad connection must be one closed connection.
         let served = std::panic::AssertUnwindSafe(serve::serve(Rc::clone(&shard), stream, peer));

@@ -82,7 +82,7 @@ fn thread(seed: Seed, tell: &mpsc::Sender<Result<(), String>>) {
         .name("shard")
         // No file is read or written here: glommio's own buffers for that would be 10 MiB a shard.
         .io_memory(limits::EXECUTOR_IO_BYTES)
-        // A saturated executor looks after its timers this often; deadlines hang on them.
+        // Nothing of a shard waits in the executor's own rings: they need no look.
         .preempt_timer(limits::EXECUTOR_PREEMPT)
         .make();
     let executor = match executor {
@@ -93,9 +93,8 @@ fn thread(seed: Seed, tell: &mpsc::Sender<Result<(), String>>) {
     executor.run(async {
         match Shard::new(seed) {
             Ok((shard, posts)) => {
-                // glommio's first sleep costs tens of milliseconds: not the first client's.
-                glommio::timer::sleep(Duration::from_millis(1)).await;
-                live(shard, posts, tell).await;
+                let ring = shard.ring.clone();
+                ring.watch(live(shard, posts, tell)).await;
             }
             Err(message) => tell.send(Err(message)).unwrap_or(()),
         }
@@ -126,8 +125,8 @@ impl Shard {
         let random = seed.boot ^ (seed.index as u64).rotate_right(16);
         let view = View::new(snapshot, None, random);
         let shard = Rc::new(Self {
+            timers: Timers::new(ring.clone(), Rc::clone(&clock), limits::TIMERS_PER_SHARD_MAX),
             ring,
-            timers: Timers::new(Rc::clone(&clock), limits::TIMERS_PER_SHARD_MAX),
             clock,
             buffers: Buffers::default(),
             recorder: Recorder::new(seed.ends),
@@ -148,15 +147,16 @@ impl Shard {
 }
 
 async fn live(shard: Rc<Shard>, posts: Posts, tell: &mpsc::Sender<Result<(), String>>) {
-    let driver = glommio::spawn_local(shard.ring.clone().drive());
-    let timers = glommio::spawn_local(Rc::clone(&shard.timers).drive());
-    let keeper = glommio::spawn_local(keep(Rc::clone(&shard)));
-    let bell = glommio::spawn_local(listen_to_bell(Rc::clone(&shard), posts.doorbell));
+    let ring = shard.ring.clone();
+    let driver = ring.start();
+    let timers = ring.spawn(Rc::clone(&shard.timers).drive());
+    let keeper = ring.spawn(keep(Rc::clone(&shard)));
+    let bell = ring.spawn(listen_to_bell(Rc::clone(&shard), posts.doorbell));
     let accepting: Vec<_> = posts
         .listeners
         .into_iter()
-        .map(|fd| shard.ring.listen(fd))
-        .map(|listener| glommio::spawn_local(accept::accept(Rc::clone(&shard), listener)))
+        .map(|fd| ring.listen(fd))
+        .map(|listener| ring.spawn(accept::accept(Rc::clone(&shard), listener)))
         .collect();
     tell.send(Ok(())).unwrap_or(());
     for task in accepting {
@@ -168,7 +168,7 @@ async fn live(shard: Rc<Shard>, posts: Posts, tell: &mpsc::Sender<Result<(), Str
     shard.recorder.ship();
     shard.timers.stop();
     timers.await;
-    shard.ring.shutdown();
+    ring.shutdown();
     driver.await;
 }
 
@@ -217,8 +217,8 @@ async fn keep(shard: Rc<Shard>) {
         for upstream in view.upstreams() {
             upstream.pool.sweep(shard.clock.now());
             if shard.phase() < Phase::Closing && upstream.wants_warm(shard.clock.now()) {
-                let (shard, upstream) = (Rc::clone(&shard), Rc::clone(upstream));
-                glommio::spawn_local(async move { exchange::warm(&shard, &upstream).await }).detach();
+                let (ring, shard, upstream) = (shard.ring.clone(), Rc::clone(&shard), Rc::clone(upstream));
+                ring.spawn(async move { exchange::warm(&shard, &upstream).await }).detach();
             }
             open += upstream.pool.open();
             idle += upstream.pool.idle();

@@ -9,15 +9,16 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use super::clock::Clock;
+use super::ring::{Ring, Sleep};
 use super::wheel::{Key, Wheel};
 use crate::limits;
 use crate::time::Instant;
 
 /// The wheel and its driver's waker.
 pub(crate) struct Timers {
+    ring: Ring,
     clock: Rc<Clock>,
     wheel: RefCell<Wheel<Rc<Entry>>>,
     /// When the driver will look next.
@@ -60,8 +61,9 @@ impl Alarm {
 pub(crate) struct Elapsed;
 
 impl Timers {
-    pub(crate) fn new(clock: Rc<Clock>, capacity: usize) -> Rc<Self> {
+    pub(crate) fn new(ring: Ring, clock: Rc<Clock>, capacity: usize) -> Rc<Self> {
         Rc::new(Self {
+            ring,
             wheel: RefCell::new(Wheel::new(capacity)),
             clock,
             sleeps_until: Cell::new(Instant::NEVER),
@@ -87,7 +89,7 @@ impl Timers {
         let _ = timer.limit(at, std::future::pending::<()>()).await;
         if self.clock.read() < at {
             // The wheel is full: whoever sleeps in a loop must yield all the same.
-            glommio::timer::sleep(limits::UNTIMED_PAUSE).await;
+            self.ring.sleep(limits::UNTIMED_PAUSE).await;
         }
     }
 
@@ -150,17 +152,12 @@ impl Timers {
     }
 
     async fn sleep(&self, until: Instant) {
-        // Far away enough to be no wake-up at all.
-        const LONG: Duration = Duration::from_hours(1);
-        let for_how_long = if until == Instant::NEVER { LONG } else { until.since(self.clock.read()) };
-        let mut alarm = pin!(glommio::timer::sleep(for_how_long.min(LONG)));
+        let mut alarm = (until != Instant::NEVER).then(|| self.ring.sleep(until.since(self.clock.read())));
         let mut first = true;
         poll_fn(|cx| {
-            if alarm.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
+            let over = alarm.as_mut().is_some_and(|alarm: &mut Sleep| pin!(alarm).poll(cx).is_ready());
             // Woken by other than the alarm: an earlier timer was set.
-            if !std::mem::take(&mut first) {
+            if over || !std::mem::take(&mut first) {
                 return Poll::Ready(());
             }
             *self.driver.borrow_mut() = Some(cx.waker().clone());

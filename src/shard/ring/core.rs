@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::task::{Context, Waker};
 use std::time::Duration;
 use std::{io, thread};
@@ -23,6 +23,7 @@ use super::buffers::{Buffers, GROUP};
 use super::probe::{self, Features, RingError};
 use super::receive::Receive;
 use super::send::Sending;
+use super::sleep::Sleeping;
 use super::slots::{Key, Slots};
 use super::{RingOptions, RingStats};
 
@@ -32,7 +33,8 @@ pub(super) mod operation {
     pub(in super::super) const SEND: u8 = 2;
     pub(in super::super) const CONNECT: u8 = 3;
     pub(in super::super) const ACCEPT: u8 = 4;
-    pub(in super::super) const CLOSE: u8 = 5;
+    pub(in super::super) const SLEEP: u8 = 5;
+    pub(in super::super) const CLOSE: u8 = 6;
     /// Added to what is to be cancelled.
     pub(in super::super) const CANCEL: u8 = 0x80;
 }
@@ -120,6 +122,7 @@ pub(super) struct Core {
     pub(super) buffers: Buffers,
     pub(super) sockets: Slots<Socket>,
     pub(super) listeners: Slots<Listening>,
+    pub(super) sleepers: Slots<Sleeping>,
     /// Operations for which the submission queue had no room, oldest first.
     backlog: VecDeque<squeue::Entry>,
     /// Sockets with something to send that is not with the kernel.
@@ -163,6 +166,7 @@ impl Core {
             buffers,
             sockets: Slots::new(),
             listeners: Slots::new(),
+            sleepers: Slots::new(),
             backlog: VecDeque::new(),
             unsent: Vec::new(),
             starved: VecDeque::new(),
@@ -177,10 +181,6 @@ impl Core {
             features,
             counters: Counters::default(),
         })
-    }
-
-    pub(super) fn register_eventfd(&self, eventfd: &OwnedFd) -> io::Result<()> {
-        self.uring.submitter().register_eventfd(eventfd.as_raw_fd())
     }
 
     /// Submits what is queued, takes completions in and says how to go on.
@@ -250,10 +250,10 @@ impl Core {
         for _ in 0..=backlog {
             self.submit_backlog();
             let queued = self.uring.submission().len();
-            if queued == 0 && !self.kernel_has_work() {
+            if queued == 0 && !self.kernel_has_deferred() {
                 return;
             }
-            match self.enter_once(queued) {
+            match self.enter_once(queued, 0) {
                 Ok(submitted) if submitted < queued => return self.pending = true, // short of memory: again
                 Ok(_) => {}
                 Err(error) => return self.enter_failed(&error),
@@ -273,12 +273,26 @@ impl Core {
         }
     }
 
-    fn enter_once(&mut self, queued: usize) -> io::Result<usize> {
+    /// Sleeps until there is a completion. For the driver, when nothing is queued and nobody is ready.
+    pub(super) fn wait(&mut self) {
+        if self.has_work() {
+            return;
+        }
+        self.counters.sleeps += 1;
+        match self.enter_once(0, 1) {
+            Ok(_) => {}
+            Err(error) => self.enter_failed(&error),
+        }
+    }
+
+    fn enter_once(&mut self, queued: usize, completions: u32) -> io::Result<usize> {
         self.counters.enters += 1;
         let queued = u32::try_from(queued).unwrap_or(u32::MAX);
         // SAFETY: no argument is passed, and the flags ask for deferred work only; the memory of the queued entries is
         // vouched for where they are queued. This is the thread that made the ring: `Core` is not `Send`.
-        unsafe { self.uring.submitter().enter::<libc::sigset_t>(queued, 0, EnterFlags::GETEVENTS.bits(), None) }
+        unsafe {
+            self.uring.submitter().enter::<libc::sigset_t>(queued, completions, EnterFlags::GETEVENTS.bits(), None)
+        }
     }
 
     fn submit_backlog(&mut self) {
@@ -294,10 +308,13 @@ impl Core {
 
     /// Whether an enter, or a look into the completion queue, would bring something.
     fn kernel_has_work(&mut self) -> bool {
+        self.kernel_has_deferred() || !self.uring.completion().is_empty()
+    }
+
+    /// Whether an enter alone would: work that waits for one, or completions that found no room.
+    fn kernel_has_deferred(&mut self) -> bool {
         let submission = self.uring.submission();
-        let deferred = submission.taskrun() || submission.cq_overflow();
-        drop(submission);
-        deferred || !self.uring.completion().is_empty()
+        submission.taskrun() || submission.cq_overflow()
     }
 
     /// Hands out at most `completions_per_turn`: a turn's length is bounded, and tasks run in between.
@@ -330,6 +347,7 @@ impl Core {
             operation::SEND => self.on_sent(key, result),
             operation::CONNECT => self.on_connected(key, result),
             operation::ACCEPT => self.on_accepted(key, result, flags),
+            operation::SLEEP => self.on_slept(key),
             operation::CLOSE => self.counters.failed_closes += 1,
             _ => self.on_cancel_failed(key, code & !operation::CANCEL),
         }
@@ -344,6 +362,7 @@ impl Core {
                 self.sockets.get(key).is_some_and(|socket| socket.orphaned && socket.send.is_in_flight())
             }
             operation::CONNECT => self.sockets.get(key).is_some_and(|socket| socket.connecting.is_some()),
+            operation::SLEEP => self.sleepers.get(key).is_some_and(Sleeping::awaits_cancel),
             _ => self.listeners.get(key).is_some_and(Listening::is_cancelling),
         };
         if again {
@@ -404,6 +423,9 @@ impl Core {
         for key in self.listeners.keys() {
             self.cancel_listener(key);
         }
+        for key in self.sleepers.keys() {
+            self.queue_cancel(key, operation::SLEEP);
+        }
     }
 
     fn fail_socket(&mut self, key: Key, errno: i32) {
@@ -432,36 +454,19 @@ impl Core {
         self.in_flight == 0 && self.backlog.is_empty() && self.uring.submission().is_empty() && !self.kernel_has_work()
     }
 
-    /// Whether to sleep is safe, once the kernel has been told to ring the doorbell.
-    ///
-    /// Work that was deferred while the doorbell was silent rings nobody; its flag is looked at after the doorbell is
-    /// on, with a full barrier between. The kernel adds the work and sets the flag, then reads whether to ring. On x86
-    /// its read-modify-writes are full barriers; elsewhere an enter makes sure, for adding the work is one everywhere.
-    pub(super) fn arm_doorbell(&mut self) -> bool {
-        self.uring.completion().enable_eventfd();
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        if cfg!(not(target_arch = "x86_64")) && self.enter_once(0).is_err() {
-            self.pending = true;
-        }
-        !self.pending && !self.kernel_has_work()
-    }
-
-    /// While the driver turns, nobody needs to be rung.
-    pub(super) fn silence_doorbell(&mut self) {
-        self.uring.completion().disable_eventfd();
-    }
-
-    /// Whether something is there without asking the kernel; for spinning.
+    /// Whether something is there, without asking the kernel.
     pub(super) fn has_work(&mut self) -> bool {
         self.pending || self.kernel_has_work()
     }
 
     pub(super) fn stats(&self) -> RingStats {
         let count = &self.counters;
+        let sleepers = self.sleepers.values().filter(|sleeping| sleeping.is_armed()).count();
         RingStats {
             sockets: self.sockets.len(),
             listeners: self.listeners.len(),
-            operations: self.in_flight,
+            operations: self.in_flight - sleepers,
+            sleepers,
             buffers: usize::from(self.buffers.count()),
             buffers_held: usize::from(self.buffers.held()),
             buffers_held_max: usize::from(self.buffers.held_max()),
@@ -499,6 +504,7 @@ impl Drop for Core {
         if self.in_flight > 0 {
             self.buffers.leak();
             mem::forget(mem::replace(&mut self.sockets, Slots::new()));
+            mem::forget(mem::replace(&mut self.sleepers, Slots::new()));
         }
         for waker in self.woken.drain(..) {
             waker.wake();

@@ -1,37 +1,34 @@
-//! The one task per shard that enters the kernel: turn, let tasks run, turn again, and sleep when there is nothing.
+//! The one task per shard that enters the kernel: turn, let tasks run, turn again, and wait when there is nothing.
 //!
 //! ```text
-//!        ┌────────────── Busy: yield, woken tasks run and queue ◀──┐
-//!        ▼                                                         │
-//!   ┌─────────┐ Idle  ┌──────┐  nothing came  ┌───────────────┐  doorbell or nudge
-//!   │  turn   │──────▶│ spin │───────────────▶│ doorbell armed│──────▶ (glommio sleeps)
-//!   └─────────┘       └──────┘                └───────────────┘
+//!        ┌────────────── Busy: yield, woken tasks run and queue ◀─────────────┐
+//!        ▼                                                                    │
+//!   ┌─────────┐ Idle  ┌──────┐ nothing came ┌───────┐ nobody ran ┌──────────────────────┐
+//!   │  turn   │──────▶│ spin │─────────────▶│ yield │───────────▶│ wait for a completion│
+//!   └─────────┘       └──────┘              └───────┘            └──────────────────────┘
 //! ```
 //!
-//! **Doorbell**: an eventfd that the kernel signals when deferred work appears, read through glommio's own ring, so that
-//! the executor can sleep. It is silent while the driver turns (a shared flag, no system call), else every completed
-//! send would leave a count behind that wakes the next sleep for nothing. A read is started for the first sleep and stays
-//! until the doorbell rings, however often a nudge ends the sleep before; so it is never cancelled.
+//! **The thread sleeps here, in this ring, and never in the executor's reactor.** Two reasons. A sleep is one system call
+//! and not six, which is most of what a lone connection waits for. And glommio 0.9 may park with tasks that are ready:
+//! when its preemption timer fires between its look at its rings and its look at its queues, it takes "no queue has
+//! run" for "no queue had work". A loaded machine brought that about every few minutes, and the shard, whose driver was
+//! one of those tasks, slept for good.
 //!
-//! **Nudge**: a task that queues an operation while the driver sleeps wakes it by its waker. Tasks run on this thread
-//! only, hence before the executor sleeps: nothing can be missed.
-//!
-//! Why no wake-up is lost: `Core::arm_doorbell`.
+//! **Nobody else is ready** is what must hold before waiting. The executor's queue is first in, first out, and a task that
+//! yields goes to its end: if no other task was polled between two polls of the driver, the queue was empty. Tasks are
+//! counted as they are polled ([`Watched`]), so every task of the thread is to be spawned by [`super::Ring::spawn`], or
+//! watched. And what wakes a task must be on this ring (sockets, [`super::Ring::sleep`]) or another task: a waker called from
+//! another thread would wake nobody before the next completion.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::mem;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use glommio::io::BufferedFile;
-use glommio::timer::Timer;
 use tracing::error;
 
 use super::core::{Core, Phase, Turn};
@@ -39,36 +36,26 @@ use super::core::{Core, Phase, Turn};
 /// What the handles of one ring share.
 pub(super) struct Inner {
     core: RefCell<Core>,
-    /// Set while the driver sleeps.
-    sleeper: Cell<Option<Waker>>,
-    eventfd: OwnedFd,
+    /// Polls of watched tasks so far.
+    polls: Cell<u64>,
     spin: Duration,
     driven: Cell<bool>,
 }
 
 impl Inner {
-    pub(super) const fn new(core: Core, eventfd: OwnedFd, spin: Duration) -> Self {
-        Self { core: RefCell::new(core), sleeper: Cell::new(None), eventfd, spin, driven: Cell::new(false) }
+    pub(super) const fn new(core: Core, spin: Duration) -> Self {
+        Self { core: RefCell::new(core), polls: Cell::new(0), spin, driven: Cell::new(false) }
     }
 
-    /// Uses the core, then calls the wakers that this brought up and the driver if it must turn.
+    /// Uses the core, then drops the wakers that this replaced.
     pub(super) fn with<R>(&self, use_core: impl FnOnce(&mut Core) -> R) -> R {
-        let (result, replaced, pending) = {
+        let (result, replaced) = {
             let mut core = self.core.borrow_mut();
             let result = use_core(&mut core);
-            (result, mem::take(&mut core.replaced), core.pending)
+            (result, mem::take(&mut core.replaced))
         };
         drop(replaced);
-        if pending {
-            self.nudge();
-        }
         result
-    }
-
-    fn nudge(&self) {
-        if let Some(waker) = self.sleeper.take() {
-            waker.wake();
-        }
     }
 
     fn turn(&self) -> Turn {
@@ -104,28 +91,55 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// See [`super::Ring::drive`].
+pin_project_lite::pin_project! {
+    /// A task whose polls the driver sees.
+    #[derive(Debug)]
+    pub struct Watched<F> {
+        #[pin]
+        task: F,
+        inner: Rc<Inner>,
+    }
+}
+
+impl<F> Watched<F> {
+    pub(super) const fn new(inner: Rc<Inner>, task: F) -> Self {
+        Self { task, inner }
+    }
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.inner.polls.set(this.inner.polls.get().wrapping_add(1));
+        this.task.poll(cx)
+    }
+}
+
+/// See [`super::Ring::start`].
 pub(super) async fn drive(inner: Rc<Inner>) {
     if inner.driven.replace(true) {
         return error!("a ring has one driver, and a second one was started");
     }
-    let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let mut doorbell = match Doorbell::new(&inner.eventfd, task) {
-        Ok(doorbell) => doorbell,
-        Err(error) => return error!(%error, "no descriptor for a ring's doorbell"),
-    };
     loop {
         match inner.turn() {
             Turn::Busy => glommio::executor().yield_now().await,
             Turn::Idle => {
-                if !spin(&inner).await {
-                    doorbell.sleep(&inner).await;
+                if !spin(&inner).await && nobody_is_ready(&inner).await {
+                    inner.with(Core::wait);
                 }
             }
             Turn::Finished => break,
         }
     }
-    doorbell.close(&inner).await;
+}
+
+/// Lets every task run that is ready; `true` when there was none.
+async fn nobody_is_ready(inner: &Inner) -> bool {
+    let before = inner.polls.get();
+    glommio::executor().yield_now().await;
+    inner.polls.get() == before
 }
 
 /// Looks for work for a while before sleeping; `true` when some came.
@@ -142,91 +156,4 @@ async fn spin(inner: &Inner) -> bool {
         glommio::executor().yield_now().await;
     }
     false
-}
-
-/// Pause after a doorbell that could not be read, which should never be: the driver looks for itself, and does not spin.
-const DEAF_PAUSE: Duration = Duration::from_millis(1);
-
-async fn wait_for_ring(file: Rc<BufferedFile>) {
-    if let Err(error) = file.read_at(0, size_of::<u64>()).await {
-        error!(%error, "a ring's doorbell cannot be read");
-        Timer::new(DEAF_PAUSE).await;
-    }
-}
-
-/// Wakes the driver when the read of the doorbell is through, and remembers that it is.
-///
-/// glommio adds a waker to a read at every poll, even of the same task, and aborts at 32,768 references to one. So the
-/// read is polled twice in its life, to start and to end it, whatever the number of sleeps between.
-struct Rung {
-    rang: AtomicBool,
-    driver: Waker,
-}
-
-impl Wake for Rung {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rang.store(true, Ordering::Relaxed);
-        self.driver.wake_by_ref();
-    }
-}
-
-struct Doorbell {
-    file: Rc<BufferedFile>,
-    rung: Arc<Rung>,
-    reading: Option<Pin<Box<dyn Future<Output = ()>>>>,
-}
-
-impl Doorbell {
-    /// A doorbell that wakes `driver`, the task that will sleep.
-    fn new(eventfd: &OwnedFd, driver: Waker) -> std::io::Result<Self> {
-        let own = eventfd.try_clone()?.into_raw_fd();
-        // SAFETY: the descriptor was duplicated for this file alone, which closes it.
-        let file = Rc::new(unsafe { BufferedFile::from_raw_fd(own) });
-        let rung = Arc::new(Rung { rang: AtomicBool::new(false), driver });
-        Ok(Self { file, rung, reading: None })
-    }
-
-    /// Sleeps until the doorbell rings or a task nudges.
-    async fn sleep(&mut self, inner: &Inner) {
-        if inner.with(Core::arm_doorbell) {
-            inner.with(|core| core.counters.sleeps += 1);
-            poll_fn(|cx| self.poll_sleep(inner, cx)).await;
-            inner.sleeper.take();
-        }
-        inner.with(Core::silence_doorbell);
-    }
-
-    fn poll_sleep(&mut self, inner: &Inner, cx: &mut Context<'_>) -> Poll<()> {
-        if inner.with(|core| core.pending) {
-            return Poll::Ready(());
-        }
-        if self.reading.is_none() || self.rung.rang.swap(false, Ordering::Relaxed) {
-            let file = &self.file;
-            let reading = self.reading.get_or_insert_with(|| Box::pin(wait_for_ring(Rc::clone(file))));
-            let waker = Waker::from(Arc::clone(&self.rung));
-            if reading.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                self.reading = None;
-                return Poll::Ready(());
-            }
-        }
-        inner.sleeper.set(Some(cx.waker().clone()));
-        Poll::Pending
-    }
-
-    /// Ends the read, if one waits, by ringing, and closes the descriptor.
-    async fn close(mut self, inner: &Inner) {
-        if let Some(reading) = self.reading.take() {
-            super::ring_doorbell(&inner.eventfd);
-            reading.await;
-        }
-        if let Ok(file) = Rc::try_unwrap(self.file)
-            && let Err(error) = file.close().await
-        {
-            error!(%error, "a ring's doorbell did not close");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Sockets on a ring of a shard's own: glommio stays the executor, its sockets are not used.
+//! Sockets on a ring of a shard's own: glommio stays the executor; its sockets, timers and sleep are not used.
 //!
 //! glommio's sockets are readiness-based: a `recv`, a `send` and a poll request a read. Here one multishot accept per
 //! listener and one multishot receive per connection stay armed, and all sends of a turn leave in one system call.
@@ -24,10 +24,11 @@
 //! - **A slot is freed once**, after its last completion; tokens carry a generation, because descriptors and slots are
 //!   reused at once.
 //! - **A slow reader costs a bounded amount** and stalls nobody else (`receive.rs`).
-//! - **Nothing spins**: an error of accept waits for the caller, a lack of buffers for buffers, an idle driver for the doorbell.
+//! - **Nothing spins**: an error of accept waits for the caller, a lack of buffers for buffers, an idle driver in the kernel.
 //! - **One borrow at a time**: tasks and driver share a `RefCell` on one thread; wakers are called outside of it.
 //!
-//! Linux 6.1 is the floor (`probe.rs` says so to the operator). Deadlines are not here: the shard's timer wheel drops futures.
+//! Linux 6.1 is the floor (`probe.rs` says so to the operator). Deadlines are not here: the shard's timer wheel drops futures, and sleeps
+//! on the ring (`sleep.rs`).
 //! Left out, for want of a gain or of a measurement: direct descriptors (they hide `TCP_INFO`), zero-copy sends,
 //! receive bundles, `MSG_WAITALL` (it would hide a slow peer's progress).
 //!
@@ -42,14 +43,16 @@ mod driver;
 mod probe;
 mod receive;
 mod send;
+mod sleep;
 mod slots;
 mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -58,10 +61,11 @@ use socket2::SockRef;
 pub use accept::Listener;
 pub use connect::ConnectOptions;
 pub use probe::{Features, RingError};
+pub use sleep::Sleep;
 pub use stream::Stream;
 
 use self::core::Core;
-use self::driver::Inner;
+use self::driver::{Inner, Watched};
 use crate::limits;
 
 /// How a ring is made.
@@ -104,8 +108,10 @@ pub struct RingStats {
     pub sockets: usize,
     /// Listeners, likewise.
     pub listeners: usize,
-    /// Operations with the kernel or queued for it.
+    /// Operations on sockets and listeners with the kernel or queued for it.
     pub operations: usize,
+    /// Sleeps that are not over, or whose cancelling is not.
+    pub sleepers: usize,
     /// Receive buffers.
     pub buffers: usize,
     /// Receive buffers whose bytes wait to be read.
@@ -122,7 +128,7 @@ pub struct RingStats {
     pub enters: u64,
     /// Completions handed out.
     pub completions: u64,
-    /// Times that the driver slept.
+    /// Times that the driver, and with it the thread, slept.
     pub sleeps: u64,
     /// Receives cancelled because their reader was slower.
     pub pauses: u64,
@@ -148,20 +154,32 @@ impl Ring {
     /// Sets a ring up for this thread.
     pub fn new(options: RingOptions) -> Result<Self, RingError> {
         let core = Core::new(&options)?;
-        // SAFETY: takes no pointers; a result that is not negative is a new descriptor.
-        let eventfd = match unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) } {
-            // SAFETY: as above: it is new and nobody else's.
-            fd if fd >= 0 => unsafe { OwnedFd::from_raw_fd(fd) },
-            _ => return Err(RingError::other("eventfd")(io::Error::last_os_error())),
-        };
-        core.register_eventfd(&eventfd).map_err(RingError::other("IORING_REGISTER_EVENTFD"))?;
-        Ok(Self { inner: Rc::new(Inner::new(core, eventfd, options.spin)) })
+        Ok(Self { inner: Rc::new(Inner::new(core, options.spin)) })
     }
 
-    /// The driver: one task per shard awaits this, and it returns some time after [`Ring::shutdown`]. Nothing moves
+    /// Starts the driver, once, on the executor of this thread. It ends some time after [`Ring::shutdown`]. Nothing moves
     /// without it.
-    pub async fn drive(self) {
-        driver::drive(self.inner).await;
+    #[allow(clippy::disallowed_methods)] // the driver does not watch itself
+    #[must_use = "a task whose handle is dropped is cancelled"]
+    pub fn start(&self) -> glommio::Task<()> {
+        glommio::spawn_local(driver::drive(Rc::clone(&self.inner)))
+    }
+
+    /// Starts a task that may use the ring. Every task of the ring's thread is to be started here or [watched](Self::watch):
+    /// the driver sleeps when none of them is ready, and knows of no others.
+    #[allow(clippy::disallowed_methods)] // this is what stands in its place
+    pub fn spawn<T: 'static>(&self, task: impl Future<Output = T> + 'static) -> glommio::Task<T> {
+        glommio::spawn_local(self.watch(task))
+    }
+
+    /// A task that is started elsewhere, as the executor's first one is.
+    pub fn watch<F: Future>(&self, task: F) -> Watched<F> {
+        Watched::new(Rc::clone(&self.inner), task)
+    }
+
+    /// Waits for `length`. Ready at once, or early, when the ring ends.
+    pub fn sleep(&self, length: Duration) -> Sleep {
+        Sleep::new(&self.inner, length)
     }
 
     /// Ends the ring: what is under way is cancelled, waiting tasks get `ESHUTDOWN`, and the driver returns when the kernel has
@@ -210,12 +228,4 @@ impl Ring {
 /// The ring waits for a blocking socket and answers `EAGAIN` on another. Fails only where every later operation will.
 fn make_blocking(fd: &OwnedFd) {
     let _ = SockRef::from(fd).set_nonblocking(false);
-}
-
-/// Adds one to an eventfd.
-fn ring_doorbell(eventfd: &OwnedFd) {
-    let one = 1_u64.to_ne_bytes();
-    // SAFETY: the buffer is eight readable bytes; the descriptor is open as long as it is borrowed. A count that is full
-    // already rings as well, so the result does not matter.
-    unsafe { libc::write(eventfd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
 }

@@ -32,12 +32,12 @@ fn what_nobody_asks_for_stays_with_the_kernel() {
     on_ring(RingOptions::default(), |ring| async move {
         let (fd, address) = listening();
         // SAFETY: `fd` is open, and stays so; the backlog holds what the queue does not.
-        assert_eq!(unsafe { libc::listen(fd.as_raw_fd(), 1000) }, 0);
+        assert_eq!(unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&fd), 1000) }, 0);
         let listener = ring.listen(fd);
         let mut clients = Vec::new();
         while ring.stats().operations > 0 || clients.is_empty() {
             clients.push(TcpStream::connect(address).unwrap());
-            Timer::new(Duration::from_micros(100)).await;
+            pause(Duration::from_micros(100)).await;
             assert!(clients.len() < ACCEPTED_WAITING_MAX * 4, "accepting goes on though nobody asks");
         }
         clients.extend((0..20).map(|_| TcpStream::connect(address).unwrap()));

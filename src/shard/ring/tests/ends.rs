@@ -73,7 +73,7 @@ fn a_pooled_connection_tells_when_it_is_no_use() {
             ("a reset", |peer| SockRef::from(&peer).set_linger(Some(Duration::ZERO)).map(|()| None)),
         ] {
             let (mut stream, peer) = with_peer(&ring).await;
-            Timer::new(Duration::from_millis(5)).await;
+            pause(Duration::from_millis(5)).await;
             assert!(stream.is_idle_and_healthy(), "before {what}");
             let _kept: Option<TcpStream> = act(peer).unwrap();
             patiently(what, stream.closed_or_readable()).await;
@@ -137,7 +137,7 @@ fn a_dropped_connect_is_cancelled() {
             let mut connecting = Box::pin(ring.connect(address, &options));
             assert!(futures_util::poll!(&mut connecting).is_pending());
             if settle {
-                Timer::new(Duration::from_millis(20)).await;
+                pause(Duration::from_millis(20)).await;
             }
             assert_eq!((ring.stats().sockets, ring.stats().operations), (1, 1));
             drop(connecting);
@@ -151,34 +151,38 @@ fn a_shutdown_wakes_everybody_who_waits() {
     let executor = LocalExecutorBuilder::new(Placement::Unbound).make().unwrap();
     executor.run(async {
         let ring = Ring::new(RingOptions::default()).unwrap();
-        let driver = glommio::spawn_local(ring.clone().drive());
-        let (fd, _) = listening();
-        let listener = ring.listen(fd);
-        let (mut reader, _peer) = with_peer(&ring).await;
-        let (mut writer, _deaf_peer) = with_peer(&ring).await;
-        let (_socket, address, _queued) = deaf();
-        let waiting = async {
-            let accepted = async { listener.accept().await.map(drop).unwrap_err() };
-            let read = async { reader.read(&mut [0]).await.unwrap_err() };
-            let written = async { writer.write_all_owned(vec![0; 20_000_000]).await.0.unwrap_err() };
-            let connected = async { ring.connect(address, &ConnectOptions::default()).await.unwrap_err() };
-            let errors = futures_util::join!(accepted, read, written, connected);
-            for error in [errors.0, errors.1, errors.2, errors.3] {
-                assert_eq!(error.raw_os_error(), Some(libc::ESHUTDOWN));
-            }
-        };
-        let ending = async {
-            until("all wait", || ring.stats().operations >= 5).await;
-            ring.shutdown();
-        };
-        patiently("the end", async { futures_util::join!(waiting, ending) }).await;
-        patiently("the driver's end", driver).await;
-        assert_eq!(ring.stats().operations, 0);
-        let late = ring.connect(address, &ConnectOptions::default()).await.unwrap_err();
-        assert_eq!(late.raw_os_error(), Some(libc::ESHUTDOWN));
-        drop((reader, writer, listener));
-        assert_clean(&ring.stats());
+        ring.watch(everybody_is_woken(&ring)).await;
     });
+}
+
+async fn everybody_is_woken(ring: &Ring) {
+    let driver = start(ring);
+    let (fd, _) = listening();
+    let listener = ring.listen(fd);
+    let (mut reader, _peer) = with_peer(ring).await;
+    let (mut writer, _deaf_peer) = with_peer(ring).await;
+    let (_socket, address, _queued) = deaf();
+    let waiting = async {
+        let accepted = async { listener.accept().await.map(drop).unwrap_err() };
+        let read = async { reader.read(&mut [0]).await.unwrap_err() };
+        let written = async { writer.write_all_owned(vec![0; 20_000_000]).await.0.unwrap_err() };
+        let connected = async { ring.connect(address, &ConnectOptions::default()).await.unwrap_err() };
+        let errors = futures_util::join!(accepted, read, written, connected);
+        for error in [errors.0, errors.1, errors.2, errors.3] {
+            assert_eq!(error.raw_os_error(), Some(libc::ESHUTDOWN));
+        }
+    };
+    let ending = async {
+        until("all wait", || ring.stats().operations >= 5).await;
+        ring.shutdown();
+    };
+    patiently("the end", async { futures_util::join!(waiting, ending) }).await;
+    driver.await;
+    assert_eq!(ring.stats().operations, 0);
+    let late = ring.connect(address, &ConnectOptions::default()).await.unwrap_err();
+    assert_eq!(late.raw_os_error(), Some(libc::ESHUTDOWN));
+    drop((reader, writer, listener));
+    assert_clean(&ring.stats());
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_sleeping_driver_feeds_the_starved_when_buffers_come_back() {
         let mut readers = Vec::new();
         for index in 0..20 {
             let (mut stream, mut peer) = with_peer(&ring).await;
-            readers.push(glommio::spawn_local(async move {
+            readers.push(spawn(async move {
                 let mut got = Vec::new();
                 stream.read_to_end(&mut got).await.unwrap();
                 assert_pattern(&got, index);

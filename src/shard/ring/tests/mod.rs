@@ -7,8 +7,10 @@ mod ends;
 mod flow;
 mod leaks;
 mod reading_and_writing;
+mod sleeping;
 mod torture;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +18,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use glommio::timer::Timer;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::*;
@@ -37,22 +38,49 @@ fn on_ring_within<T, F: Future<Output = T>>(
     let executor = LocalExecutorBuilder::new(Placement::Unbound).make().unwrap();
     executor.run(async move {
         let ring = Ring::new(options).unwrap();
-        let driver = glommio::spawn_local(ring.clone().drive());
-        let result = match select(pin!(test(ring.clone())), pin!(Timer::new(patience))).await {
-            Either::Left((result, _)) => result,
-            Either::Right(_) => panic!("the test takes longer than {patience:?}: {:?}", ring.stats()),
-        };
-        until("slots are free", || {
-            let stats = ring.stats();
-            stats.sockets == 0 && stats.listeners == 0
-        })
-        .await;
-        assert_clean(&ring.stats());
-        ring.shutdown();
-        patiently("the driver's end", driver).await;
-        assert_clean(&ring.stats());
-        result
+        ring.watch(run(&ring, patience, test)).await
     })
+}
+
+async fn run<T, F: Future<Output = T>>(ring: &Ring, patience: Duration, test: impl FnOnce(Ring) -> F) -> T {
+    let driver = start(ring);
+    let result = match select(pin!(test(ring.clone())), pause(patience)).await {
+        Either::Left((result, _)) => result,
+        Either::Right(_) => panic!("the test takes longer than {patience:?}: {:?}", ring.stats()),
+    };
+    until("slots are free", || {
+        let stats = ring.stats();
+        stats.sockets == 0 && stats.listeners == 0 && stats.operations == 0
+    })
+    .await;
+    assert_clean(&ring.stats());
+    ring.shutdown();
+    driver.await;
+    assert_clean(&ring.stats());
+    result
+}
+
+thread_local! {
+    /// The ring of the test that runs on this thread.
+    static RING: RefCell<Option<Ring>> = const { RefCell::new(None) };
+}
+
+/// Starts the driver, and makes the ring this thread's.
+fn start(ring: &Ring) -> glommio::Task<()> {
+    RING.set(Some(ring.clone()));
+    ring.start()
+}
+
+fn this_ring() -> Ring {
+    RING.with_borrow(|ring| ring.clone().expect("a test starts its ring first"))
+}
+
+fn spawn<T: 'static>(task: impl Future<Output = T> + 'static) -> glommio::Task<T> {
+    this_ring().spawn(task)
+}
+
+fn pause(length: Duration) -> Sleep {
+    this_ring().sleep(length)
 }
 
 fn assert_clean(stats: &RingStats) {
@@ -62,7 +90,7 @@ fn assert_clean(stats: &RingStats) {
 }
 
 async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match select(pin!(work), pin!(Timer::new(PATIENCE))).await {
+    match select(pin!(work), pause(PATIENCE)).await {
         Either::Left((result, _)) => result,
         Either::Right(_) => panic!("{what} takes longer than {PATIENCE:?}"),
     }
@@ -72,7 +100,7 @@ async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     patiently(what, async {
         while !condition() {
-            Timer::new(Duration::from_millis(1)).await;
+            pause(Duration::from_millis(1)).await;
         }
     })
     .await;

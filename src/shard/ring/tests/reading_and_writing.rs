@@ -25,7 +25,7 @@ async fn echo(mut stream: Stream) -> io::Result<()> {
 
 async fn echoes_every_size(ring: Ring) {
     let (mut client, server) = pair(&ring).await;
-    let server = glommio::spawn_local(echo(server));
+    let server = spawn(echo(server));
     let mut back = Vec::new();
     for size in SIZES {
         let sent = pattern(size, size);
@@ -65,7 +65,7 @@ fn what_is_sent_comes_back_with_the_features_of_the_oldest_kernel() {
 fn tiny_queues_overflow_and_nothing_is_lost() {
     let options = RingOptions { submissions: 4, completions: 8, buffers: 8, buffer_bytes: 512, ..Default::default() };
     on_ring(options, |ring| async move {
-        let all = (0..40).map(|_| glommio::spawn_local(echoes_some(ring.clone()))).collect::<Vec<_>>();
+        let all = (0..40).map(|_| spawn(echoes_some(ring.clone()))).collect::<Vec<_>>();
         for one in all {
             one.await;
         }
@@ -75,7 +75,7 @@ fn tiny_queues_overflow_and_nothing_is_lost() {
 
 async fn echoes_some(ring: Ring) {
     let (mut client, server) = pair(&ring).await;
-    let server = glommio::spawn_local(echo(server));
+    let server = spawn(echo(server));
     for round in 0..20 {
         let sent = pattern(round, 1 + round * 97);
         let mut back = vec![0; sent.len()];
@@ -154,7 +154,7 @@ fn no_wake_up_is_lost_between_turning_and_sleeping() {
     for spin in [Duration::ZERO, Duration::from_micros(30)] {
         on_ring(RingOptions { spin, ..Default::default() }, |ring| async move {
             let (stream, mut peer) = with_peer(&ring).await;
-            let server = glommio::spawn_local(echo(stream));
+            let server = spawn(echo(stream));
             let (mut random, _) = Random::seeded();
             let client = thread::spawn(move || {
                 let mut byte = [0];
@@ -171,26 +171,6 @@ fn no_wake_up_is_lost_between_turning_and_sleeping() {
             client.join().unwrap();
         });
     }
-}
-
-/// glommio counts the references to a task in 16 bits, and aborts beyond: a driver that is nudged awake again and again,
-/// while its doorbell stays silent, must not leave a waker behind each time.
-#[test]
-fn sleeps_that_a_nudge_ends_do_not_pile_up_wakers() {
-    on_ring(RingOptions::default(), |ring| async move {
-        let (mut stream, mut peer) = with_peer(&ring).await;
-        let reader = thread::spawn(move || peer.read_to_end(&mut Vec::new()).unwrap());
-        let before = ring.stats().sleeps;
-        while ring.stats().sleeps - before < 40_000 {
-            stream.write_all(b"x").await.unwrap();
-            stream.flush().await.unwrap();
-            for _ in 0..3 {
-                glommio::executor().yield_now().await;
-            }
-        }
-        stream.close().await.unwrap();
-        assert!(reader.join().unwrap() > 1_000);
-    });
 }
 
 #[test]

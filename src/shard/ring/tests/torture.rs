@@ -31,7 +31,7 @@ async fn write_some(mut stream: Stream, len: usize, seed: u64, may_vanish: bool)
             return; // the reader has gone
         }
         if random.chance(10) {
-            Timer::new(Duration::from_micros(random.below(2_000) as u64)).await;
+            pause(Duration::from_micros(random.below(2_000) as u64)).await;
         }
     }
     let _ = stream.close().await;
@@ -83,7 +83,7 @@ async fn read_some(mut stream: Stream, seed: u64, may_vanish: bool, tally: Rc<Ta
             break;
         }
         if slow {
-            Timer::new(Duration::from_micros(random.below(3_000) as u64)).await;
+            pause(Duration::from_micros(random.below(3_000) as u64)).await;
         }
     }
     assert!(got <= len, "more bytes than were sent");
@@ -118,7 +118,7 @@ async fn one_connection(ring: Ring, address: SocketAddr, seed: u64, len_max: usi
     }
     let (one, other) = pair(&ring).await;
     let (writer, reader) = if random.chance(50) { (one, other) } else { (other, one) };
-    let writing = glommio::spawn_local(write_some(writer, len, random.next(), disturbed));
+    let writing = spawn(write_some(writer, len, random.next(), disturbed));
     let reading = read_some(reader, random.next(), disturbed, tally, len);
     reading.await;
     writing.await;
@@ -134,7 +134,7 @@ fn torture(options: RingOptions, len_max: usize) {
         for _ in 0..rounds {
             let all = (0..40).map(|_| {
                 let (ring, tally) = (ring.clone(), Rc::clone(&tally));
-                glommio::spawn_local(one_connection(ring, address, random.next(), len_max, tally))
+                spawn(one_connection(ring, address, random.next(), len_max, tally))
             });
             for (index, one) in all.collect::<Vec<_>>().into_iter().enumerate() {
                 patiently(&format!("connection {index} of seed {seed}"), one).await;
