@@ -1,7 +1,7 @@
 """What stands during a run: the upstream and every proxy, each on its core, all of them running all the time.
 
-A proxy that is not being measured does nothing, and costs nothing that is counted. Rounds are interleaved and their order
-turns: clock speed and neighbours drift over minutes, and must hit all alike.
+A proxy that is not being measured does nothing, and costs nothing that is counted. Rounds are interleaved and their
+order turns: clock speed and neighbours drift over minutes, and must hit all alike.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Runs the load generators and reads what they say: wrk as fast as it is answered, oha at a constant rate.
 
-wrk looks at every body (post.lua). oha does not, so the length of what it got is compared with that of the right answer.
-Latencies are microseconds.
+wrk looks at every body (post.lua). oha does not, so the length of what it got is compared with that of the right
+answer. Latencies are microseconds.
 """
 
 import json

@@ -1,1 +1,4 @@
-"""What is measured. Each section has `run(bench)`, which answers {"cells": [...], "summary": {...}}, and `show(summary)`."""
+"""What is measured, one file a section.
+
+Each has `TITLE`, `run(bench)`, which answers {"cells": [...], "summary": {...}}, and `show(summary)`, which prints it.
+"""

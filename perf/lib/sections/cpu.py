@@ -1,8 +1,8 @@
 """CPU time per request, requests per second of one core, and memory: as many calls as are answered, by wrk.
 
-CPU time per request is the figure. A proxy that shares a machine with nothing else is rarely the bottleneck; what it costs is
-what a fleet of them costs. Requests per second are one core's only where that core was full: else the load was the limit,
-and the figure says nothing but "at least".
+CPU time per request is the figure. A proxy that shares a machine with nothing else is rarely the bottleneck; what it
+costs is what a fleet of them costs. Requests per second are one core's only where that core was full: else the load was
+the limit, and the figure says nothing but "at least".
 """
 
 import statistics
@@ -50,14 +50,16 @@ def summary(found, names, connections):
         for other in ("haproxy", "nginx", "baseline"):
             if other in rows:
                 row[f"cpu_over_{other}"] = cells.ratio(row["cpu_us_per_request"], rows[other]["cpu_us_per_request"])
-                row[f"requests_over_{other}"] = cells.ratio(row["requests_per_second"], rows[other]["requests_per_second"])
+                row[f"requests_over_{other}"] = cells.ratio(
+                    row["requests_per_second"], rows[other]["requests_per_second"])
     return rows
 
 
 def show(found):
     for connections, rows in found["by_connections"].items():
         print(f"{connections} connections, medians:")
-        print(f"{'':14} {'CPU µs/request':>15} {'(min – max)':>17} {'× HAProxy':>10} {'requests/s':>11} {'core busy':>10}  limited by")
+        print(f"{'':14} {'CPU µs/request':>15} {'(min – max)':>17} {'× HAProxy':>10} {'requests/s':>11} "
+              f"{'core busy':>10}  limited by")
         for name, row in rows.items():
             spread = f"{row['cpu_us_min']:.2f} – {row['cpu_us_max']:.2f}"
             print(f"{name:14} {row['cpu_us_per_request']:15.2f} {spread:>17} {row.get('cpu_over_haproxy', ''):>10} "

@@ -1,10 +1,10 @@
 """What a proxy adds to latency at a constant rate that does not fill it: half of what HAProxy can do, by oha.
 
-The same rate for all, for the direct path too: what is added is the difference to the direct path of the same round. oha
-measures each call from when it was due, so a stall counts for all that waited in it.
+The same rate for all, for the direct path too: what is added is the difference to the direct path of the same round.
+oha measures each call from when it was due, so a stall counts for all that waited in it.
 
-The generator shares a core with the upstream. A full core there would measure itself, so the rate is lowered, by steps that
-the result tells, until it is not.
+The generator shares a core with the upstream. A full core there would measure itself, so the rate is lowered, by steps
+that the result tells, until it is not.
 """
 
 from .. import bench as benches
@@ -36,7 +36,8 @@ def run(bench):
 
 def measure(bench, server, rate, seconds):
     load.wrk(server, CONNECTIONS, 1, bench.on_load)
-    return cells.below_rate(cells.measure(bench, server, lambda: load.oha(server, CONNECTIONS, rate, seconds, bench.on_load)))
+    return cells.below_rate(cells.measure(
+        bench, server, lambda: load.oha(server, CONNECTIONS, rate, seconds, bench.on_load)))
 
 
 def capacity_of_haproxy(bench):
@@ -80,13 +81,14 @@ def summary(found, names):
 
 
 def show(found):
-    less = "" if found["rate"] == found["rate_asked"] else f", less than the {found['rate_asked']} asked for: limited by load"
-    print(f"{found['rate']} requests/s at {found['connections']} connections{less}; medians, and what is added to the direct path:")
+    if found["rate"] != found["rate_asked"]:
+        print(f"limited by load: {found['rate_asked']} requests/s were asked for")
+    print(f"{found['rate']} requests/s, {found['connections']} connections; medians, and what is added to the direct path:")
     print(f"{'':14} {'P50 µs':>9} {'P99 µs':>9} {'P99.9 µs':>9} {'+P50':>8} {'+P99':>8} {'+P99.9':>8}")
     for name, row in found["rows"].items():
         if not row["cells"]:
             print(f"{name:14} {'cannot keep up with this rate' if row['beyond_capacity'] else 'void'}")
             continue
         absolute = " ".join(f"{row[p]:9.0f}" for p in PERCENTILES)
-        added = " ".join(f"{row[f'added_{p}']:8.0f}" if row[f"added_{p}"] is not None else f"{'':8}" for p in PERCENTILES)
+        added = " ".join(f"{'' if row[f'added_{p}'] is None else round(row[f'added_{p}']):>8}" for p in PERCENTILES)
         print(f"{name:14} {absolute} {added}")

@@ -1,8 +1,8 @@
 """What a second shard costs: CPU time per request of two shards against one, at equal connections and rate per shard.
 
-One shard is measured on the first core and on the second, since cores differ; two on both. Load and upstream run on both
-cores in every case, at a rate that leaves them room. Also: the share of connections and of requests that each shard got,
-from Livechain's metrics.
+One shard is measured on the first core and on the second, since cores differ; two on both. Load and upstream run on
+both cores in every case, at a rate that leaves them room. Also: the share of connections and of requests that each
+shard got, from Livechain's metrics.
 """
 
 import re
@@ -41,7 +41,8 @@ def measure(bench, server, upstream, on, shards):
     connections, rate = shards * CONNECTIONS_PER_SHARD, shards * options.rate_per_shard
     load.wrk(server, connections, 1, on)
     before = counters(server)
-    cell = cells.measure(bench, server, lambda: load.oha(server, connections, rate, options.seconds, on, threads=2), upstream)
+    cell = cells.measure(
+        bench, server, lambda: load.oha(server, connections, rate, options.seconds, on, threads=2), upstream)
     after = counters(server)
     for name in COUNTERS:
         cell[f"{name}_by_shard"] = [late - early for late, early in zip(after[name], before[name])]
@@ -57,8 +58,10 @@ def counters(server):
         text = answer.read().decode()
     found = {}
     for name in COUNTERS:
-        rows = re.findall(rf'^livechain_{name}_total\{{shard="(\d+)"\}} (\d+)', text, re.M)
+        rows = re.findall(rf'^livechain_{name}_total\{{.*shard="(\d+)".*\}} (\d+)', text, re.M)
         found[name] = [int(count) for _, count in sorted(rows, key=lambda row: int(row[0]))]
+        if not rows:
+            raise RuntimeError(f"Livechain's metrics have no livechain_{name}_total by shard")
     return found
 
 

@@ -1,8 +1,8 @@
 """System calls per request under load: how many by the kernel's own count, and which by strace.
 
-strace stops the program at every call, which makes it slower, and a slower program finds more to do each time that it looks:
-strace's counts are another load's. They tell which calls there are. How many there are tells `perf stat` on the tracepoint
-of system calls, which hardly slows; where the machine does not allow it, strace's sum stands alone.
+strace stops the program at every call, which makes it slower, and a slower program finds more to do each time that it
+looks: strace's counts are another load's. They tell which calls there are. How many there are tells `perf stat` on the
+tracepoint of system calls, which hardly slows; where the machine does not allow it, strace's sum stands alone.
 """
 
 import re
@@ -59,15 +59,18 @@ def traced(bench, server):
     if cell["requests"]:
         cell["calls_per_request"] = round(sum(counts.values()) / cell["requests"], 3)
         each = {name: round(count / cell["requests"], 3) for name, count in counts.items()}
-        cell["kinds"] = {name: share for name, share in sorted(each.items(), key=lambda kind: -kind[1]) if share >= KIND_MIN}
+        often = sorted(each.items(), key=lambda kind: -kind[1])
+        cell["kinds"] = {name: share for name, share in often if share >= KIND_MIN}
     return cell
 
 
 def under(command, bench, server):
     """A load with a tracer attached to the proxy all the while; the cell and what the tracer printed."""
-    tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    tracer = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     time.sleep(ATTACH_SECONDS)
-    cell = cells.measure(bench, server, lambda: load.wrk(server, CONNECTIONS, bench.options.seconds_single, bench.on_load))
+    cell = cells.measure(
+        bench, server, lambda: load.wrk(server, CONNECTIONS, bench.options.seconds_single, bench.on_load))
     tracer.send_signal(signal.SIGINT)
     said, _ = tracer.communicate(timeout=30)
     # The tracer works on the proxy's behalf and is no other program: only wrong answers make this void.
