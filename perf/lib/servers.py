@@ -37,7 +37,7 @@ def free_port():
 
 
 class Server:
-    """A program pinned to cores, stopped by its own process id."""
+    """A program pinned to cores, stopped by its own process id; it ends with this program, however that ends."""
 
     def __init__(self, name, command, on, port, path="/rpc/ethereum", environment=None, quiet=False):
         self.name, self.port, self.admin_port = name, port, None
@@ -46,7 +46,7 @@ class Server:
         self.rss_kib_start = None
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            ["taskset", "-c", on, *command],
+            ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", on, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if quiet else self.log,
             stderr=self.log,

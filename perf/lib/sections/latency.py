@@ -25,10 +25,15 @@ def run(bench):
     capacity = capacity_of_haproxy(bench)
     asked = options.rate or round(SHARE * capacity)
     rate = asked if options.rate else bearable(bench, asked)
-    found = []
+    found, behind = [], set()
     for number, server in benches.turns([bench.upstream, *bench.proxies], options.rounds_latency):
+        # What cannot keep up once need not show it in every round: what it left queueing takes its time.
+        if server.name in behind:
+            continue
         found.append({"round": number, "rate": rate, **measure(bench, server, rate, options.seconds)})
         bench.report(found[-1])
+        if found[-1]["beyond_capacity"]:
+            behind.add(server.name)
     names = ["direct", *(server.name for server in bench.proxies)]
     return {"cells": found, "summary": {"rate": rate, "rate_asked": asked, "haproxy_capacity": capacity,
                                         "connections": CONNECTIONS, "rows": summary(found, names)}}
@@ -57,7 +62,7 @@ def bearable(bench, asked):
     for step in STEPS[:-1]:
         cell = measure(bench, bench.named("haproxy"), round(step * asked), 2)
         bench.report({"trying": round(step * asked), **cell})
-        if cell["achieved"] and cell["achieved"] >= cells.ACHIEVED_MIN and cell["load_core_busy"] <= LOAD_BUSY_MAX:
+        if cell.get("achieved", 0) >= cells.ACHIEVED_MIN and cell["load_core_busy"] <= LOAD_BUSY_MAX:
             return round(step * asked)
     return round(STEPS[-1] * asked)
 
