@@ -31,7 +31,7 @@ def run(bench):
 
 
 def summary(found, names, connections):
-    """Medians over the cells that count, and ratios to HAProxy and nginx."""
+    """Medians over the cells that count, and ratios to each other proxy."""
     rows = {}
     for name in names:
         mine = cells.good(found, proxy=name, connections=connections)
@@ -47,11 +47,8 @@ def summary(found, names, connections):
             }
             rows[name]["limited_by"] = "proxy" if rows[name]["proxy_core_busy"] >= cells.FULL else "load"
     for row in rows.values():
-        for other in ("haproxy", "nginx", "baseline"):
-            if other in rows:
-                row[f"cpu_over_{other}"] = cells.ratio(row["cpu_us_per_request"], rows[other]["cpu_us_per_request"])
-                row[f"requests_over_{other}"] = cells.ratio(
-                    row["requests_per_second"], rows[other]["requests_per_second"])
+        for key, name in (("cpu_us_per_request", "cpu_over"), ("requests_per_second", "requests_over")):
+            row[name] = {other: cells.ratio(row[key], rows[other][key]) for other in rows if rows[other] is not row}
     return rows
 
 
@@ -62,8 +59,18 @@ def show(found):
               f"{'core busy':>10}  limited by")
         for name, row in rows.items():
             spread = f"{row['cpu_us_min']:.2f} – {row['cpu_us_max']:.2f}"
-            print(f"{name:14} {row['cpu_us_per_request']:15.2f} {spread:>17} {row.get('cpu_over_haproxy', ''):>10} "
+            print(f"{name:14} {row['cpu_us_per_request']:15.2f} {spread:>17} {row['cpu_over'].get('haproxy', ''):>10} "
                   f"{row['requests_per_second']:11.0f} {row['proxy_core_busy']:10.0%}  {row['limited_by']}")
+        if "livechain" in rows:
+            show_ratios(rows)
     print(f"\n{'RSS, MiB':14} {'at start':>15} {'after the load':>17}")
     for name, memory in found["rss_kib"].items():
         print(f"{name:14} {memory['start'] / 1024:15.1f} {memory['after_load'] / 1024:17.1f}")
+
+
+def show_ratios(rows):
+    ours = rows["livechain"]
+    print("livechain's CPU time over that of: " + ", ".join(f"{name} {ratio}" for name, ratio in ours["cpu_over"].items()))
+    limited = {name for name, row in rows.items() if "load" in (row["limited_by"], ours["limited_by"])}
+    ratios = (f"{name} {ratio}{'*' if name in limited else ''}" for name, ratio in ours["requests_over"].items())
+    print("livechain's requests/s over that of: " + ", ".join(ratios) + (" (*: limited by load)" if limited else ""))
