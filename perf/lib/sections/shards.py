@@ -75,6 +75,8 @@ def summary(found):
         rows = [cell[f"{name}_by_shard"] for cell in cells.good(found, proxy="both cores")]
         smaller = [min(row) / sum(row) for row in rows if sum(row)]
         shares[f"{name}_smaller_share"] = [round(share, 3) for share in smaller]
+        sums = [sum(column) for column in zip(*rows)]
+        shares[f"{name}_smaller_share_of_all"] = cells.ratio(min(sums), sum(sums)) if sums else None
     return {"cpu_us_per_request": costs, "one_shard": one, "two_shards": costs["both cores"],
             "two_over_one": cells.ratio(costs["both cores"], one), **shares}
 
@@ -84,5 +86,6 @@ def show(found):
     for name, cost in found["cpu_us_per_request"].items():
         print(f"{name:14} {'void' if cost is None else f'{cost:.2f}'} CPU µs/request")
     print(f"two shards over one: {found['two_over_one']}")
-    print(f"smaller shard's share of connections, each round: {found['connections_accepted_smaller_share']}")
-    print(f"smaller shard's share of requests, each round:    {found['requests_smaller_share']}")
+    for name, what in zip(COUNTERS, ("connections", "requests")):
+        print(f"smaller shard's share of {what}: {found[f'{name}_smaller_share_of_all']}, "
+              f"each round: {found[f'{name}_smaller_share']}")
