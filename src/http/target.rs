@@ -93,13 +93,18 @@ fn segments<'s, 'a>(path: &'a [u8], storage: &'s mut [&'a str; SEGMENTS_MAX]) ->
     if path.is_empty() {
         return Some(&[]);
     }
-    let mut count = 0;
-    for segment in path.strip_suffix('/').unwrap_or(path).split('/') {
-        if segment.is_empty() || segment.contains('%') {
-            return None;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let (mut count, mut start) = (0, 0);
+    for at in 0..=path.len() {
+        match path.as_bytes().get(at) {
+            None | Some(b'/') if at > start => {
+                *storage.get_mut(count)? = path.get(start..at)?;
+                count += 1;
+                start = at + 1;
+            }
+            None | Some(b'/' | b'%') => return None,
+            Some(_) => {}
         }
-        *storage.get_mut(count)? = segment;
-        count += 1;
     }
     Some(&storage[..count])
 }
@@ -114,10 +119,10 @@ impl<'a> Query<'a> {
     /// The first `key` counts; what we do not know is passed over.
     fn parse(query: &'a [u8]) -> Self {
         let mut found = Self::default();
-        for pair in std::str::from_utf8(query).unwrap_or_default().split('&') {
-            match pair.split_once('=') {
-                Some(("key", key)) if found.key.is_none() => found.key = Some(key),
-                Some(("meta", "1")) => found.meta = true,
+        for pair in query.split(|byte| *byte == b'&') {
+            match pair {
+                [b'k', b'e', b'y', b'=', key @ ..] if found.key.is_none() => found.key = std::str::from_utf8(key).ok(),
+                b"meta=1" => found.meta = true,
                 _ => {}
             }
         }
