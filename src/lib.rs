@@ -47,4 +47,5 @@ pub mod limits;
 pub mod link;
 pub mod routing;
 pub mod shard;
+mod swar;
 pub mod time;

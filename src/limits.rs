@@ -505,3 +505,6 @@ pub const EXECUTOR_PREEMPT: Duration = Duration::from_hours(24 * 365);
 
 /// Rest of a task that found no room on the wheel for its sleep: it must not spin.
 pub const UNTIMED_PAUSE: Duration = Duration::from_millis(10);
+
+/// Largest JSON text that our own reader takes before simd-json does.
+pub const SMALL_JSON_BYTES_MAX: usize = 512;

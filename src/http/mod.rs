@@ -11,9 +11,9 @@
 mod chunked;
 mod date;
 mod error;
-mod fault;
 mod field;
 mod framing;
+mod lines;
 mod request;
 mod response;
 mod span;

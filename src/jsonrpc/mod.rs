@@ -1,7 +1,7 @@
 //! Calls, batches, replies and the error taxonomy: pure.
 //!
-//! In reading order: [`parse`] cuts a client's body into calls ([`Call`]) or says why not ([`Refusal`]); `tokens` and
-//! `scan` are what it stands on. [`info`] tells what a method is, [`Blocked`] whether it is forwarded at all,
+//! In reading order: [`parse`] cuts a client's body into calls ([`Call`]) or says why not ([`Refusal`]); `tokens`,
+//! `strict` and `scan` are what it stands on. [`info`] tells what a method is, [`Blocked`] whether it is forwarded at all,
 //! [`write_local`] answers what needs no provider. [`inspect`] reads what a provider answered, [`classify`]
 //! judges its errors. [`seal_filter`] and [`open_filter`] keep a client's filter at its
 //! provider, [`transaction_hash`] names what a provider has already. [`write_error`] says what went wrong on our side.
@@ -20,6 +20,7 @@ mod method;
 mod reply;
 mod scan;
 mod signs;
+mod strict;
 mod tokens;
 mod transaction;
 

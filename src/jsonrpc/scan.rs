@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::tokens::{Tokens, string_end};
+use crate::swar::find;
 
 /// One `"key": value` of an object.
 #[derive(Clone, Debug)]
@@ -45,6 +46,7 @@ impl<'b, 's> Tokens<'b, 's> {
     }
 
     /// The range of the value that begins at token number `token`, and the number of the token behind it.
+    #[inline]
     pub(super) fn value(&self, token: usize) -> Option<(Range<usize>, usize)> {
         let start = self.offset(token)?;
         if !matches!(self.byte(token)?, b'{' | b'[') {
@@ -81,6 +83,7 @@ impl Members<'_, '_> {
 impl Iterator for Members<'_, '_> {
     type Item = Member;
 
+    #[inline]
     fn next(&mut self) -> Option<Member> {
         let tokens = self.tokens;
         let first = if tokens.byte(self.next)? == b',' { self.next + 1 } else { self.next };
@@ -102,16 +105,19 @@ impl Iterator for Members<'_, '_> {
     }
 }
 
+#[inline]
 fn trimmed_end(text: &[u8], start: usize, end: usize) -> usize {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     text[start..end].iter().rposition(|byte| !blank(byte)).map_or(start, |n| start + n + 1)
 }
 
 /// Which of `names` the key (with its quotes) spells, escapes undone.
+#[inline]
 pub(super) fn name_of(key: &[u8], names: &[&str]) -> Option<usize> {
     let inner = key.get(1..key.len().checked_sub(1)?)?;
-    if !inner.contains(&b'\\') {
-        return names.iter().position(|name| name.as_bytes() == inner);
+    let plain = names.iter().position(|name| name.as_bytes() == inner);
+    if plain.is_some() || find(inner, b'\\').is_none() {
+        return plain;
     }
     let spelt = unescaped(key)?;
     names.iter().position(|name| *name == spelt)
@@ -120,7 +126,7 @@ pub(super) fn name_of(key: &[u8], names: &[&str]) -> Option<usize> {
 /// What a string (with its quotes) says. None when that is not text (a lone surrogate).
 pub(super) fn unescaped(string: &[u8]) -> Option<Cow<'_, str>> {
     let inner = string.get(1..string.len().checked_sub(1)?)?;
-    if memchr::memchr(b'\\', inner).is_none() {
+    if find(inner, b'\\').is_none() {
         return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
     }
     serde_json::from_slice::<String>(string).ok().map(Cow::Owned)

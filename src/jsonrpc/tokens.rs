@@ -1,20 +1,20 @@
 //! Whether a text is JSON, and where its tokens begin.
 //!
-//! simd-json does both in one go: its first stage leaves the offset of every structural character and of every
-//! string's or atom's first byte, its second stage refuses whatever is not JSON. We keep the offsets (the tape has no
-//! source spans) and throw the tape away. It writes into its input, so it gets a copy in a reused buffer; the
-//! offsets hold for the original just the same.
+//! Two readers share the work. A small text goes to `strict`, our own, in one pass. A large one goes to simd-json: its
+//! first stage leaves the offset of every structural character and of every string's or atom's first byte, its second stage
+//! refuses whatever is not JSON. We keep the offsets (the tape has no source spans) and throw the tape away. It writes
+//! into its input, so it gets a copy in a reused buffer; the offsets hold for the original just the same.
 //!
 //! Accepted is exactly what `serde_json::value::RawValue` accepts (RFC 8259, UTF-8), down to a depth of
 //! [`JSON_DEPTH_MAX`]. simd-json refuses more than that: numbers beyond 64 bits or beyond a double, and lone
 //! surrogates in escapes. Ids and params may hold the former, providers relay the latter, and neither is read by
-//! us. So its refusal is no verdict: a refused text gets a second, slower opinion. Its acceptance is one; the fuzzer
-//! holds both against each other.
+//! us. So its refusal is no verdict, and `strict` has the last word. Its acceptance is one; the fuzzer holds all three
+//! against each other.
 
-use serde_json::value::RawValue;
 use simd_json::{Buffers, INPUT_PADDING, Tape, fill_tape_padded};
 
-use crate::limits::{JSON_DEPTH_MAX, SCRATCH_BYTES_KEPT};
+use super::strict;
+use crate::limits::{JSON_DEPTH_MAX, SCRATCH_BYTES_KEPT, SMALL_JSON_BYTES_MAX};
 
 /// The text is not JSON, is nested too deep, or something follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Scratch {
     copy: Vec<u8>,
     buffers: Buffers,
     tape: Tape<'static>,
-    /// Offsets by the second opinion, or of a text's head alone.
+    /// Offsets by `strict`, or of a text's head alone.
     offsets: Vec<u32>,
 }
 
@@ -50,26 +50,23 @@ impl Scratch {
 
     /// Validates `text` whole.
     pub(super) fn tokens<'b>(&mut self, text: &'b [u8]) -> Result<Tokens<'b, '_>, NotJson> {
-        if self.validates(text) {
+        if text.len() > SMALL_JSON_BYTES_MAX && self.validates(text) {
             return Ok(Tokens { text, offsets: self.buffers.structural_indexes() });
         }
-        let complete = find_tokens(text, JSON_DEPTH_MAX, &mut self.offsets);
-        if !complete || serde_json::from_slice::<&RawValue>(text).is_err() {
-            return Err(NotJson);
-        }
-        Ok(Tokens { text, offsets: &self.offsets })
+        Ok(Tokens { text, offsets: strict::tokens(text, &mut self.offsets)? })
     }
 
     /// The tokens at the head of a text whose end is not here; nothing is validated.
     pub(super) fn tokens_of_head<'b>(&mut self, head: &'b [u8]) -> Tokens<'b, '_> {
-        find_tokens(head, JSON_DEPTH_MAX, &mut self.offsets);
+        find_tokens(head, &mut self.offsets);
         Tokens { text: head, offsets: &self.offsets }
     }
 
     /// Gives memory back after an unusually large text.
     pub(super) fn trim(&mut self) {
         let tape = self.tape.0.capacity() * size_of::<simd_json::Node<'_>>();
-        if self.copy.capacity() + tape > SCRATCH_BYTES_KEPT {
+        let offsets = self.offsets.capacity() * size_of::<u32>();
+        if self.copy.capacity() + tape + offsets > SCRATCH_BYTES_KEPT {
             *self = Self::new();
         }
     }
@@ -98,9 +95,8 @@ impl std::fmt::Debug for Scratch {
     }
 }
 
-/// The offsets of the tokens, right for valid JSON and for the head of one. False when nesting goes deeper than
-/// `depth_max` or an offset does not fit; then what was found until there stands.
-fn find_tokens(text: &[u8], depth_max: usize, offsets: &mut Vec<u32>) -> bool {
+/// The offsets of the tokens at the head of a text, as far as nesting goes no deeper than [`JSON_DEPTH_MAX`].
+fn find_tokens(text: &[u8], offsets: &mut Vec<u32>) {
     offsets.clear();
     let mut depth = 0_usize;
     let mut at = 0;
@@ -120,15 +116,14 @@ fn find_tokens(text: &[u8], depth_max: usize, offsets: &mut Vec<u32>) -> bool {
             _ => {}
         }
         let Ok(offset) = u32::try_from(at) else {
-            return false;
+            return;
         };
-        if depth > depth_max {
-            return false;
+        if depth > JSON_DEPTH_MAX {
+            return;
         }
         offsets.push(offset);
         at = next;
     }
-    true
 }
 
 /// Behind the closing quote of the string whose opening quote stands at `quote`, or the end of the text.
@@ -153,11 +148,22 @@ fn atom_end(text: &[u8], start: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::value::RawValue;
 
     use super::*;
 
+    /// Whether both readers take the text, the small one's and, behind white space that makes it large, the large one's.
     fn accepts(text: &[u8]) -> bool {
-        Scratch::new().tokens(text).is_ok()
+        let mut scratch = Scratch::new();
+        let small = scratch.tokens(text).map(|tokens| tokens.offsets.to_vec());
+        let large = [text, &[b' '; SMALL_JSON_BYTES_MAX]].concat();
+        assert_eq!(scratch.tokens(&large).map(|tokens| tokens.offsets.to_vec()), small, "{}", text.escape_ascii());
+        small.is_ok()
+    }
+
+    /// What serde_json takes as deep as we do.
+    fn serde_accepts(text: &[u8]) -> bool {
+        serde_json::from_slice::<&RawValue>(text).is_ok()
     }
 
     fn nested(depth: usize) -> String {
@@ -197,6 +203,35 @@ mod tests {
             (b"[.5]", false),
             (b"[+1]", false),
             (b"[1e]", false),
+            (b"[1e+]", false),
+            (b"[-0.0e-0,0E0,10,0]", true),
+            (b"[00]", false),
+            (b"[-01]", false),
+            (b"[1.e1]", false),
+            (b"[1.5.5]", false),
+            (b"[1e1e1]", false),
+            (b"[1-1]", false),
+            (b"[--1]", false),
+            (b"-", false),
+            (b"-0", true),
+            (b"[1 2]", false),
+            (b"[1,,2]", false),
+            (b"[,1]", false),
+            (b"[}", false),
+            (b"{]", false),
+            (b"[{]}", false),
+            (b"{\"a\":}", false),
+            (b"{\"a\":1 \"b\":2}", false),
+            (b"{\"a\",1}", false),
+            (b"{,}", false),
+            (b"[\"a\":1]", false),
+            (b"{1:1}", false),
+            (b"]", false),
+            (b",", false),
+            (b"1,2", false),
+            (b"tru", false),
+            (b"True", false),
+            (b"falsenull", false),
             (b"[NaN]", false),
             (b"[nul]", false),
             (b"[truex]", false),
@@ -209,7 +244,11 @@ mod tests {
             (b"[\"\xff\"]", false),
             (b"[\"\xed\xa0\x80\"]", false),
             (b"[\"\xc0\x80\"]", false),
+            (br#"["\/\b\f\n\r\t\\\u00e9\uABCD"]"#, true),
             (br#"["\x"]"#, false),
+            (br#"["\U0041"]"#, false),
+            (br#"["\"#, false),
+            (br#"["\u"#, false),
             (br#"["\u12g4"]"#, false),
             (br#"["\u123"]"#, false),
             (b"[\"a]", false),
@@ -219,12 +258,12 @@ mod tests {
         for (text, expected) in cases {
             let shown = String::from_utf8_lossy(text);
             assert_eq!(accepts(text), *expected, "{shown}");
-            assert_eq!(serde_json::from_slice::<&RawValue>(text).is_ok(), *expected, "serde_json: {shown}");
+            assert_eq!(serde_accepts(text), *expected, "serde_json: {shown}");
         }
     }
 
     #[test]
-    fn depth_is_bounded_by_both_opinions() {
+    fn depth_is_bounded_by_both_readers() {
         assert!(accepts(nested(JSON_DEPTH_MAX).as_bytes()));
         assert!(!accepts(nested(JSON_DEPTH_MAX + 1).as_bytes()));
         let big_number_inside = |depth: usize| nested(depth).replace("[]", "[1e999]");
@@ -234,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn both_opinions_find_the_same_tokens() {
+    fn all_readers_find_the_same_tokens() {
         let texts = [
             r#" {"id":1,"method":"eth_call","params":[{"to":"0x\"\\"},"latest" ],"x":{"y" : [ ] , "z":null}} "#,
             r#"[true,false , null,-1.5e3,"",{},[]]"#,
@@ -242,8 +281,10 @@ mod tests {
         ];
         for text in texts {
             let mut scratch = Scratch::new();
-            let first = scratch.tokens(text.as_bytes()).unwrap().offsets.to_vec();
-            assert_eq!(scratch.tokens_of_head(text.as_bytes()).offsets, first, "{text}");
+            let strict = scratch.tokens(text.as_bytes()).unwrap().offsets.to_vec();
+            assert_eq!(scratch.tokens_of_head(text.as_bytes()).offsets, strict, "{text}");
+            assert!(scratch.validates(text.as_bytes()));
+            assert_eq!(scratch.buffers.structural_indexes(), strict, "{text}");
         }
     }
 
@@ -256,6 +297,21 @@ mod tests {
         assert!(scratch.copy.capacity() + scratch.tape.0.capacity() <= SCRATCH_BYTES_KEPT);
     }
 
+    /// A string of a length about a word's or two, with anything in it at any place.
+    fn string() -> impl Strategy<Value = Vec<u8>> {
+        let odd: [&[u8]; 8] = [b"\\", b"\"", b"\\u12aF", b"\\n", b"\x1f", b"\x7f", b"\xc3\xa9", b"\x80"];
+        let odd = prop::sample::select(odd.to_vec());
+        ("[a-z]{0,18}", proptest::option::of(odd), "[0-9]{0,18}").prop_map(|(before, odd, after)| {
+            [b"\"", before.as_bytes(), odd.unwrap_or_default(), after.as_bytes(), b"\""].concat()
+        })
+    }
+
+    const TEXTS: [&str; 3] = [
+        r#"{"jsonrpc":"2.0","id":4711,"method":"eth_call","params":[{"to":"0x407d73d8a49eeb85d32c","gas":null},"latest"]}"#,
+        r#"[{"id":"\u00e9\\","result":{"a":[-1.5e+7,0,true,false],"b":{}}} , {"id":0.25,"error":{"code":-32000}}]"#,
+        r#" {"id" : null , "result" : [ [ ] , { } , "" , 12345678901234567890 , 1e999 , "\ud800" ] } "#,
+    ];
+
     proptest! {
         /// Texts near JSON: tokens strung together, so that many are valid and most of the rest nearly so.
         #[test]
@@ -266,12 +322,34 @@ mod tests {
                 Just("{\"id\":"), Just("[1,"), Just("é"), Just("99999999999999999999"), Just("\\ud800"), Just("\t"),
             ], 0..14)) {
             let text = parts.concat();
-            prop_assert_eq!(accepts(text.as_bytes()), serde_json::from_slice::<&RawValue>(text.as_bytes()).is_ok());
+            prop_assert_eq!(accepts(text.as_bytes()), serde_accepts(text.as_bytes()));
+        }
+
+        #[test]
+        fn strings_are_serde_jsons(strings in proptest::collection::vec(string(), 1..3), blanks in 0..9_usize) {
+            let text = [b"[", strings.join(&b","[..]).as_slice(), &b" ".repeat(blanks), b"]"].concat();
+            prop_assert_eq!(accepts(&text), serde_accepts(&text));
+        }
+
+        /// Good texts with one byte changed, put in or taken out.
+        #[test]
+        fn spoilt_texts_are_judged_as_by_serde_json(
+            text in prop::sample::select(&TEXTS[..]), at in any::<prop::sample::Index>(), change in 0..3,
+            byte in prop_oneof![any::<u8>(), prop::sample::select(&b"\"\\{}[],:0-.e \n"[..])],
+        ) {
+            let mut text = text.as_bytes().to_vec();
+            let at = at.index(text.len());
+            match change {
+                0 => text[at] = byte,
+                1 => text.insert(at, byte),
+                _ => drop(text.remove(at)),
+            }
+            prop_assert_eq!(accepts(&text), serde_accepts(&text));
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(accepts(&text), serde_json::from_slice::<&RawValue>(&text).is_ok());
+            prop_assert_eq!(accepts(&text), serde_accepts(&text));
             Scratch::new().tokens_of_head(&text);
         }
     }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::HEADERS_MAX;
 
 const FIELDS: &str = "POST /rpc/1 HTTP/1.1\r\nHost: a\r\n";
 
@@ -302,8 +303,31 @@ fn statuses_of_faults() {
     }
 }
 
+/// What we accept httparse accepts, and both see the same in it.
+fn httparse_agrees(input: &[u8]) {
+    let Ok(Some(head)) = parse(input) else { return };
+    let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut seen = httparse::Request::new(&mut fields);
+    let status = seen.parse(input);
+    assert_eq!(status, Ok(httparse::Status::Complete(head.head_bytes)), "{}", input.escape_ascii());
+    assert_eq!(method_of(seen.method.unwrap().as_bytes()), head.method);
+    assert_eq!(seen.version == Some(0), head.version == Version::Http10);
+    let known = |known: Known| seen.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(known.name()));
+    let target = seen.path.unwrap();
+    for field in Known::ALL {
+        if field == Known::Host && !target.starts_with(['/', '*']) {
+            continue;
+        }
+        let mut values = known(field).map(|field| field.value);
+        let expected = if field.repeat() == Repeat::Last { values.last() } else { values.next() };
+        assert_eq!(head.header(input, field), expected, "{field:?}");
+    }
+    assert!(head.query.is_none_or(|query| target.as_bytes().ends_with(query.of(input))));
+}
+
 /// Every beginning of an input is incomplete, or says already what the whole says.
 fn splits_agree(input: &[u8]) {
+    httparse_agrees(input);
     let whole = parse(input);
     for bytes in 0..input.len() {
         let part = parse(&input[..bytes]);

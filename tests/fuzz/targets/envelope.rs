@@ -1,6 +1,7 @@
 //! Bodies of requests and replies, held against `serde_json`: what is accepted, and what is cut out of it.
 //!
-//! The oracle reads the same bytes with `serde_json`'s raw values and applies the table of the envelope to them.
+//! The oracle reads the same bytes with `serde_json`'s raw values and applies the table of the envelope to them. Each text
+//! is read twice, as it is and with blanks behind it that make it a large one: two readers, one outcome.
 
 #![no_main]
 
@@ -11,6 +12,7 @@ use livechain::jsonrpc::{
     Call, Document, FilterKey, IdMatch, Item, Limits, Malformed, PrefixKind, Reply, Scratch, classify_http, inspect,
     inspect_prefix, open_filter, parse, transaction_hash, with_filter_id, write_reply,
 };
+use livechain::limits::SMALL_JSON_BYTES_MAX;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -18,12 +20,23 @@ use serde_json::value::RawValue;
 const LIMITS: Limits = Limits { batch_items_max: 8 };
 const SENT_ID: &[u8] = b"1";
 
+/// What makes any text a large one.
+const BLANKS: [u8; SMALL_JSON_BYTES_MAX] = [b' '; SMALL_JSON_BYTES_MAX];
+
 fuzz_target!(|body: &[u8]| {
     let mut scratch = Scratch::new();
+    check_sizes(body, &mut scratch);
     check_request(body, &mut scratch);
     check_reply(body, &mut scratch);
     let _ = classify_http(429, body);
 });
+
+/// The small texts' reader and the large ones' accept the same and cut out the same.
+fn check_sizes(body: &[u8], scratch: &mut Scratch) {
+    let large = [body, &BLANKS].concat();
+    assert_eq!(parse(body, scratch, LIMITS), parse(&large, scratch, LIMITS));
+    assert_eq!(inspect(body, Some(SENT_ID), scratch), inspect(&large, Some(SENT_ID), scratch));
+}
 
 fn check_request(body: &[u8], scratch: &mut Scratch) {
     let document = parse(body, scratch, LIMITS);
