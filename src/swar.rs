@@ -24,14 +24,14 @@ pub(crate) struct Marks(u64);
 
 impl Word {
     #[inline]
-    pub(crate) const fn of(bytes: &[u8; WORD_BYTES]) -> Self {
-        Self(u64::from_le_bytes(*bytes))
+    pub(crate) const fn of(bytes: [u8; WORD_BYTES]) -> Self {
+        Self(u64::from_le_bytes(bytes))
     }
 
     /// The word that begins at `at`; `None` when fewer bytes follow.
     #[inline]
     pub(crate) fn at(text: &[u8], at: usize) -> Option<Self> {
-        text.get(at..at + WORD_BYTES)?.first_chunk().map(Self::of)
+        text.get(at..at + WORD_BYTES)?.first_chunk().copied().map(Self::of)
     }
 
     /// Marks `byte`, which must be ASCII. A byte beyond ASCII is never marked.
@@ -86,13 +86,21 @@ pub(crate) fn find(text: &[u8], byte: u8) -> Option<usize> {
     text[at..].iter().position(|other| *other == byte).map(|bytes| at + bytes)
 }
 
+/// As the standard library's, but quick at what is left behind the last vector too.
+#[inline]
+pub(crate) fn is_ascii(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks();
+    let words = words.iter().fold(0, |all, word| all | u64::from_le_bytes(*word));
+    words & TOP_BITS == 0 && rest.iter().all(u8::is_ascii)
+}
+
 /// Whether both say the same but for the case of ASCII's letters.
 #[inline]
 pub(crate) fn equal_in_any_case(a: &[u8], b: &[u8]) -> bool {
     let (Some(a_end), Some(b_end)) = (a.last_chunk(), b.last_chunk()) else {
         return a.eq_ignore_ascii_case(b);
     };
-    let equal = |a: &[u8; WORD_BYTES], b: &[u8; WORD_BYTES]| Word::of(a).lowered() == Word::of(b).lowered();
+    let equal = |a: &[u8; WORD_BYTES], b: &[u8; WORD_BYTES]| Word::of(*a).lowered() == Word::of(*b).lowered();
     // The last word overlaps the one before.
     a.len() == b.len() && a.as_chunks().0.iter().zip(b.as_chunks().0).all(|(a, b)| equal(a, b)) && equal(a_end, b_end)
 }
@@ -123,6 +131,16 @@ mod tests {
                     other[at] = byte;
                 }
                 prop_assert_eq!(equal_in_any_case(&a, &other), a.eq_ignore_ascii_case(&other));
+            }
+        }
+
+        #[test]
+        fn what_is_ascii(mut text in proptest::collection::vec(0_u8..0x80, 0..40), at in any::<prop::sample::Index>()) {
+            prop_assert!(is_ascii(&text));
+            if !text.is_empty() {
+                let at = at.index(text.len());
+                text[at] |= 0x80;
+                prop_assert!(!is_ascii(&text));
             }
         }
 

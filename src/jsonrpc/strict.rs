@@ -5,20 +5,20 @@
 //! number is a shape, an escape is a shape (a lone surrogate is one), so that nothing has to fit into 64 bits.
 //! What is nested stands in the bits of one word, which bounds the depth without a stack.
 //!
-//! Its word is final, both ways. Held against serde_json and simd-json by the tests beside `tokens` and by the fuzzer.
+//! Its word is final, both ways. Held against `serde_json` and simd-json by the tests beside `tokens` and by the fuzzer.
 
 #![allow(clippy::inline_always, reason = "what the loop knows must stay in registers: a token has a few bytes")]
 
 use super::tokens::NotJson;
 use crate::limits::JSON_DEPTH_MAX;
-use crate::swar::{WORD_BYTES, Word};
+use crate::swar::{WORD_BYTES, Word, is_ascii};
 
 /// Validates `text` whole; the offsets of its tokens, which stand in `offsets`.
 // Not inlined: beside simd-json's stages no register would be left for it.
 #[inline(never)]
 pub(super) fn tokens<'o>(text: &[u8], offsets: &'o mut Vec<u32>) -> Result<&'o [u32], NotJson> {
     // Once for all strings; outside of them a byte beyond ASCII is no token.
-    let is_text = text.is_ascii() || std::str::from_utf8(text).is_ok();
+    let is_text = is_ascii(text) || std::str::from_utf8(text).is_ok();
     if !is_text || u32::try_from(text.len()).is_err() {
         return Err(NotJson);
     }

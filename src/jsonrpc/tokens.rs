@@ -161,7 +161,7 @@ mod tests {
         small.is_ok()
     }
 
-    /// What serde_json takes as deep as we do.
+    /// What `serde_json` takes as deep as we do.
     fn serde_accepts(text: &[u8]) -> bool {
         serde_json::from_slice::<&RawValue>(text).is_ok()
     }
