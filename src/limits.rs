@@ -384,8 +384,8 @@ pub const RECEIVE_UNREAD_BUFFERS_MAX: usize = 32;
 /// Bytes that a connection stages while a send is under way: four TLS records; a writer of more waits.
 pub const SEND_STAGED_BYTES_MAX: usize = 64 * 1024;
 
-/// Empty send buffers kept for reuse: at 64 KiB each at most 4 MiB.
-pub const SEND_SPARE_BUFFERS_MAX: usize = 64;
+/// Empty send buffers kept for reuse: at 128 KiB each 16 MiB at the very worst; usual ones have 4 KiB.
+pub const SEND_SPARE_BUFFERS_MAX: usize = 128;
 
 /// Accepted connections that wait for the accepting task before the kernel's queue takes over.
 pub const ACCEPTED_WAITING_MAX: usize = 128;
@@ -508,3 +508,7 @@ pub const UNTIMED_PAUSE: Duration = Duration::from_millis(10);
 
 /// Largest JSON text that our own reader takes before simd-json does.
 pub const SMALL_JSON_BYTES_MAX: usize = 512;
+
+/// Bytes of an answer that is sent without waiting for the client to take it: it fits in any socket's memory, and a
+/// client that takes nothing holds no more than this of ours while it idles. A larger one is waited for, with progress watched.
+pub const ANSWER_UNAWAITED_BYTES_MAX: usize = 16 * 1024;

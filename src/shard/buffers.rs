@@ -5,17 +5,24 @@
 
 use std::cell::RefCell;
 
+use super::ring::Ring;
 use crate::limits;
 
-#[derive(Default)]
 pub(crate) struct Buffers {
     free: RefCell<Vec<Vec<u8>>>,
+    /// Keeps those that were sent from.
+    ring: Ring,
 }
 
 impl Buffers {
+    pub(crate) fn new(ring: Ring) -> Self {
+        Self { free: RefCell::default(), ring }
+    }
+
     /// An empty buffer.
     pub(crate) fn take(&self) -> Vec<u8> {
-        self.free.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(limits::BUFFER_BYTES))
+        let kept = self.free.borrow_mut().pop().or_else(|| self.ring.spare_buffer());
+        kept.unwrap_or_else(|| Vec::with_capacity(limits::BUFFER_BYTES))
     }
 
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
@@ -32,11 +39,12 @@ impl Buffers {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ring::RingOptions;
     use super::*;
 
     #[test]
     fn a_buffer_comes_back_empty_and_a_grown_one_not_at_all() {
-        let buffers = Buffers::default();
+        let buffers = Buffers::new(Ring::new(RingOptions::default()).unwrap());
         let mut buffer = buffers.take();
         buffer.extend_from_slice(b"left over");
         let place = buffer.as_ptr();

@@ -165,9 +165,25 @@ impl Client {
         let deadline = shard.clock.now() + patience.body.saturating_mul(windows);
         shard.counters.bytes_out.add(buffer.len() as u64);
         self.sent += buffer.len() as u64;
-        let (result, buffer) = self.timer.limit(deadline, self.transport.write_all(buffer)).await?;
-        shard.buffers.give(buffer);
-        Ok(result?)
+        let sending = async {
+            if buffer.len() <= limits::ANSWER_UNAWAITED_BYTES_MAX {
+                return self.transport.send(buffer).await;
+            }
+            let (result, buffer) = self.transport.write_all(buffer).await;
+            result.map(|()| Some(buffer))
+        };
+        if let Some(buffer) = self.timer.limit(deadline, sending).await?? {
+            shard.buffers.give(buffer);
+        }
+        Ok(())
+    }
+
+    /// Waits until the client has what was sent, before the connection is let go.
+    pub(crate) async fn flush(&mut self, shard: &Shard, patience: Patience) {
+        if !self.transport.is_sent() {
+            let deadline = shard.clock.now() + patience.body;
+            let _ = self.timer.limit(deadline, self.transport.send(Vec::new())).await;
+        }
     }
 
     /// Ends the connection so that the client reads the last answer: says so, then lets pass what still comes, for a

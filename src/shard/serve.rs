@@ -46,6 +46,8 @@ pub(crate) struct Visit {
 pub(crate) async fn serve(shard: Rc<Shard>, stream: Stream, peer: SocketAddr) {
     let mut client = Client::new(Transport::Plain(stream), shard.timers.timer(), peer.ip());
     while next(&shard, &mut client).await == Then::Next {}
+    let patience = shard.view().patience;
+    client.flush(&shard, patience).await;
 }
 
 async fn next(shard: &Rc<Shard>, client: &mut Client) -> Then {

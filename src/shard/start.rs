@@ -126,9 +126,9 @@ impl Shard {
         let view = View::new(snapshot, None, random);
         let shard = Rc::new(Self {
             timers: Timers::new(ring.clone(), Rc::clone(&clock), limits::TIMERS_PER_SHARD_MAX),
+            buffers: Buffers::new(ring.clone()),
             ring,
             clock,
-            buffers: Buffers::default(),
             recorder: Recorder::new(seed.ends),
             counters: seed.counters,
             idle: IdleSet::default(),

@@ -46,6 +46,25 @@ impl Transport {
         }
     }
 
+    /// Sends all of `buffer`, and waits only where it must; what is given back is not used any more.
+    pub(crate) async fn send(&mut self, buffer: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Plain(stream) => stream.send(buffer).await.map(|()| None),
+            Self::Tls(_) => {
+                let (result, buffer) = self.write_all(buffer).await;
+                result.map(|()| Some(buffer))
+            }
+        }
+    }
+
+    /// Whether nothing that was sent still waits here for the kernel to take it.
+    pub(crate) fn is_sent(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_sent(),
+            Self::Tls(stream) => stream.get_ref().0.is_sent(),
+        }
+    }
+
     /// Whether an unused connection is still open and silent. Bytes that nobody asked for are as bad as an end: read as
     /// the next call's answer, they would shift every answer by one. `reused`: it has answered a call.
     pub(crate) fn is_idle_and_healthy(&self, reused: bool) -> bool {

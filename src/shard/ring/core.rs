@@ -250,7 +250,8 @@ impl Core {
         for _ in 0..=backlog {
             self.submit_backlog();
             let queued = self.uring.submission().len();
-            if queued == 0 && !self.kernel_has_deferred() {
+            // What has come is handed out before more is taken in: a burst is to be no longer than the kernel's own.
+            if queued == 0 && (!self.kernel_has_deferred() || !self.uring.completion().is_empty()) {
                 return;
             }
             match self.enter_once(queued, 0) {

@@ -177,6 +177,12 @@ impl Ring {
         Watched::new(Rc::clone(&self.inner), task)
     }
 
+    /// An empty buffer that something was sent from, to be filled and sent again.
+    #[must_use]
+    pub fn spare_buffer(&self) -> Option<Vec<u8>> {
+        self.inner.with(|core| core.spare.pop())
+    }
+
     /// Waits for `length`. Ready at once, or early, when the ring ends.
     pub fn sleep(&self, length: Duration) -> Sleep {
         Sleep::new(&self.inner, length)

@@ -4,8 +4,9 @@
 //! turn, so small writes of one turn leave together, and all sockets' sends in one enter. A short send is continued
 //! from where it stopped. A task may vanish at any moment: `flight` stays in the slot until its completion.
 //!
-//! `write_all_owned` puts the caller's buffer into flight without a copy and hands it back after. Errors stay: after one,
-//! every later write answers it and nothing is sent.
+//! `write_all_owned` puts the caller's buffer into flight without a copy and hands it back after; `send` does so and does not
+//! wait: the buffer goes to the spare ones, and a task is not woken for news that it has no use for. Errors stay: after
+//! one, every later write answers it and nothing is sent.
 
 use std::mem;
 use std::os::fd::AsRawFd;
@@ -112,8 +113,8 @@ impl Core {
         count
     }
 
-    /// Puts a caller's buffer into flight. The socket has nothing unsent.
-    pub(super) fn send_owned(&mut self, key: Key, buffer: Vec<u8>) {
+    /// Puts a caller's buffer into flight. The socket has nothing unsent. `lent`: the caller wants it back.
+    pub(super) fn send_owned(&mut self, key: Key, buffer: Vec<u8>, lent: bool) {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
@@ -121,7 +122,7 @@ impl Core {
         assert!(send.unsent() == 0 && !send.in_flight, "the caller waited for what was sent before");
         let before = mem::replace(&mut send.flight, buffer);
         send.sent = 0;
-        send.lent = true;
+        send.lent = lent;
         let forgotten = send.returned.take();
         self.recycle(before);
         if let Some(forgotten) = forgotten {

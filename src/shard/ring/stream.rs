@@ -2,7 +2,7 @@
 //!
 //! `Stream` is `AsyncRead + AsyncWrite`, so TLS and WebSocket layers do not know the ring. The HTTP path uses the
 //! methods that copy less: [`Stream::read_into`] appends without zeroing first, [`Stream::read_with`] parses in the
-//! buffer that the kernel filled, [`Stream::write_all_owned`] sends from the caller's buffer.
+//! buffer that the kernel filled, [`Stream::write_all_owned`] and [`Stream::send`] send from the caller's buffer.
 //!
 //! A stream is one reader's and one writer's: each half remembers one waker. All operations may be abandoned at any
 //! point. Dropping a stream cancels what is under way and closes the descriptor within the driver's next turn; bytes
@@ -200,10 +200,30 @@ impl Stream {
         if buf.is_empty() {
             return (Ok(()), buf);
         }
-        self.inner.with(|core| core.send_owned(self.key, buf));
+        self.inner.with(|core| core.send_owned(self.key, buf, true));
         let result = poll_fn(|cx| self.poll_sent(cx)).await;
         let buf = self.inner.with(|core| core.sockets.get_mut(self.key).and_then(|socket| socket.send.take_returned()));
         (result, buf.unwrap_or_default())
+    }
+
+    /// Hands `buf` over to be sent, without copying it, and does not wait for that; only for what was written before.
+    ///
+    /// A failure shows at the next write. A reader need not look for it: what fails a send ends the receiving side, too.
+    /// The buffer is found again at [`super::Ring::spare_buffer`].
+    pub async fn send(&mut self, buf: Vec<u8>) -> io::Result<()> {
+        poll_fn(|cx| self.poll_sent(cx)).await?;
+        if !buf.is_empty() {
+            self.inner.with(|core| core.send_owned(self.key, buf, false));
+        }
+        Ok(())
+    }
+
+    /// Whether all that was written is with the kernel, or lost.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.inner.with(|core| {
+            core.sockets.get(self.key).is_none_or(|socket| socket.send.unsent() == 0 || socket.send.error.is_some())
+        })
     }
 
     /// Ready when the kernel has taken all that was written, and has let go of the buffers.

@@ -218,10 +218,10 @@ async fn on_connection(
     let mut request = shard.buffers.take();
     upstream.request.write(&mut request, body.len() as u64);
     request.extend_from_slice(body);
-    let (sent, request) =
-        limit(&mut connection, deadline, async |transport| transport.write_all(request).await).await?;
-    shard.buffers.give(request);
-    sent.map_err(ExchangeError::Lost)?;
+    let sent = limit(&mut connection, deadline, async |transport| transport.send(request).await).await?;
+    if let Some(request) = sent.map_err(ExchangeError::Lost)? {
+        shard.buffers.give(request);
+    }
     let mut wire = shard.buffers.take();
     let head = read_head(&mut connection, &mut wire, deadline).await?;
     let retry_after = retry_after(shard, &head, &wire);

@@ -214,6 +214,46 @@ fn a_buffer_in_flight_outlives_the_task_that_sent_it() {
 }
 
 #[test]
+fn what_is_sent_and_not_waited_for_comes_in_order_and_its_buffer_is_found_again() {
+    on_ring(RingOptions::default(), |ring| async move {
+        let (mut stream, mut peer) = with_peer(&ring).await;
+        let place = {
+            let piece = pattern(0, 1_000);
+            let place = piece.as_ptr();
+            stream.send(piece).await.unwrap();
+            place
+        };
+        assert!(!stream.is_sent(), "nobody has waited");
+        stream.send(Vec::new()).await.unwrap();
+        assert!(stream.is_sent());
+        let spare = ring.spare_buffer().expect("the buffer, done with");
+        assert_eq!((spare.as_ptr(), spare.len()), (place, 0));
+
+        for start in (1_000..50_000).step_by(1_000) {
+            stream.send(pattern(start, 1_000)).await.unwrap();
+        }
+        stream.close().await.unwrap();
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).unwrap();
+        assert_pattern(&got, 0);
+        assert_eq!(got.len(), 50_000);
+    });
+}
+
+#[test]
+fn a_send_that_fails_is_told_at_the_next_write_and_ends_the_reading() {
+    on_ring(RingOptions::default(), |ring| async move {
+        let (mut stream, peer) = with_peer(&ring).await;
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        patiently("the failure", async { while stream.send(vec![7; 100]).await.is_ok() {} }).await;
+        assert!(stream.is_sent(), "nothing is waited for");
+        let end = patiently("the end", stream.read_into(&mut Vec::new(), 100)).await;
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    });
+}
+
+#[test]
 fn an_empty_buffer_is_sent_at_once() {
     on_ring(RingOptions::default(), |ring| async move {
         let (mut stream, _peer) = with_peer(&ring).await;

@@ -25,8 +25,11 @@ async fn write_some(mut stream: Stream, len: usize, seed: u64, may_vanish: bool)
         if may_vanish && random.chance(2) {
             return vanish(stream, piece, &mut random).await;
         }
-        let result =
-            if random.chance(50) { stream.write_all_owned(piece).await.0 } else { stream.write_all(&piece).await };
+        let result = match random.below(3) {
+            0 => stream.write_all_owned(piece).await.0,
+            1 => stream.send(piece).await,
+            _ => stream.write_all(&piece).await,
+        };
         if result.is_err() {
             return; // the reader has gone
         }
