@@ -12,6 +12,10 @@ from . import machine
 FULL = 0.95
 # Less than this of an asked rate is another load than the one that was asked.
 ACHIEVED_MIN = 0.99
+# What a host may take from its guest, in cores: what it takes cools caches, and waits in every latency.
+STOLEN_MAX = 0.04
+# How often a cell that the machine spoiled is measured again. It comes in waves of some seconds.
+AGAIN_MAX = 12
 
 
 class Clocks:
@@ -22,6 +26,7 @@ class Clocks:
         self.proxy = machine.cpu_seconds(server.pid) if server is not upstream else 0.0
         self.load = machine.cpu_seconds(upstream.pid) + machine.own_cpu_seconds()
         self.machine = machine.machine_cpu_seconds()
+        self.stolen = machine.stolen_seconds()
 
 
 def measure(bench, server, run, upstream=None):
@@ -33,6 +38,7 @@ def measure(bench, server, run, upstream=None):
     took = after.at - before.at
     proxy, generator = after.proxy - before.proxy, after.load - before.load
     others = max(0.0, after.machine - before.machine - proxy - generator) / took
+    stolen = (after.stolen - before.stolen) / took
     cell = {
         "proxy": "direct" if server is upstream else server.name,
         "requests": load.requests,
@@ -41,15 +47,31 @@ def measure(bench, server, run, upstream=None):
         "proxy_core_busy": round(proxy / took, 3),
         "load_core_busy": round(generator / took, 3),
         "others_cores_busy": round(others, 3),
+        "stolen_cores": round(stolen, 3),
         **{f"{p}_us": value for p, value in load.latency_us.items()},
     }
     if load.achieved is not None:
         cell["achieved"] = load.achieved
-    return cell | {"void": load.wrong or spoiled(others, bench.options.others_max)}
+    spoiled = spoiled_by(others, stolen, bench.options.others_max)
+    return cell | {"spoiled": bool(spoiled), "void": load.wrong or spoiled}
 
 
-def spoiled(others, others_max):
-    return f"other programs used {others:.2f} of a core" if others > others_max else None
+def spoiled_by(others, stolen, others_max):
+    if others > others_max:
+        return f"other programs used {others:.2f} of a core"
+    return f"the host took {stolen:.2f} of a core" if stolen > STOLEN_MAX else None
+
+
+def unspoiled(measure_once):
+    """A cell that the machine has not spoiled, if one can be had; the cell tells how many were thrown away for it.
+
+    What a proxy does wrong is not measured again.
+    """
+    for count in range(AGAIN_MAX + 1):
+        cell = measure_once() | {"spoiled_before": count}
+        if not cell["spoiled"]:
+            break
+    return cell
 
 
 def below_rate(cell):

@@ -40,6 +40,12 @@ def machine_cpu_seconds():
     return sum(int(field) for field in fields[:3]) / TICKS_PER_SECOND
 
 
+def stolen_seconds():
+    """Time in which the machine wanted to run and its host ran something else. Zero on bare metal."""
+    fields = pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    return int(fields[7]) / TICKS_PER_SECOND
+
+
 def rss_kib(pid):
     """Resident memory of a process and its children. Pages that they share are counted in each."""
     total = 0

@@ -19,7 +19,8 @@ def run(bench):
     for number, server in benches.turns(bench.proxies, options.rounds):
         for connections in options.connections:
             load.wrk(server, connections, 1, bench.on_load)
-            cell = cells.measure(bench, server, lambda: load.wrk(server, connections, options.seconds, bench.on_load))
+            cell = cells.unspoiled(lambda: cells.measure(
+                bench, server, lambda: load.wrk(server, connections, options.seconds, bench.on_load)))
             found.append({"round": number, "connections": connections, **cell})
             bench.report(found[-1])
     memory = {server.name: {"start": server.rss_kib_start, "after_load": machine.rss_kib(server.pid)}

@@ -30,7 +30,8 @@ def run(bench):
         # What cannot keep up once need not show it in every round: what it left queueing takes its time.
         if server.name in behind:
             continue
-        found.append({"round": number, "rate": rate, **measure(bench, server, rate, options.seconds)})
+        cell = cells.unspoiled(lambda: measure(bench, server, rate, options.seconds))
+        found.append({"round": number, "rate": rate, **cell})
         bench.report(found[-1])
         if found[-1]["beyond_capacity"]:
             behind.add(server.name)
@@ -53,14 +54,15 @@ def capacity_of_haproxy(bench):
     server = bench.named("haproxy")
     if server is None:
         return 0
-    cell = cells.measure(bench, server, lambda: load.wrk(server, CONNECTIONS, 3, bench.on_load))
+    cell = cells.unspoiled(lambda: cells.measure(
+        bench, server, lambda: load.wrk(server, CONNECTIONS, 3, bench.on_load)))
     return cell["requests_per_second"]
 
 
 def bearable(bench, asked):
     """The rate at which the generator's core has room, through HAProxy."""
     for step in STEPS[:-1]:
-        cell = measure(bench, bench.named("haproxy"), round(step * asked), 2)
+        cell = cells.unspoiled(lambda: measure(bench, bench.named("haproxy"), round(step * asked), 2))
         bench.report({"trying": round(step * asked), **cell})
         if cell.get("achieved", 0) >= cells.ACHIEVED_MIN and cell["load_core_busy"] <= LOAD_BUSY_MAX:
             return round(step * asked)

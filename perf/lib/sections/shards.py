@@ -28,7 +28,8 @@ def run(bench):
     found = []
     for number, server in benches.turns(list(started.values()), options.rounds_latency):
         shards = 2 if server.name == "both cores" else 1
-        found.append({"round": number, **measure(bench, server, upstream, both, shards)})
+        cell = cells.unspoiled(lambda: measure(bench, server, upstream, both, shards))
+        found.append({"round": number, **cell})
         bench.report(found[-1])
     for server in (*started.values(), upstream):
         bench.down(server)

@@ -16,7 +16,8 @@ def run(bench):
     servers = [bench.upstream, *bench.proxies, *([spinning] if spinning else [])]
     found = []
     for number, server in benches.turns(servers, options.rounds_latency):
-        cell = cells.measure(bench, server, lambda: load.wrk(server, 1, options.seconds_single, bench.on_load))
+        cell = cells.unspoiled(lambda: cells.measure(
+            bench, server, lambda: load.wrk(server, 1, options.seconds_single, bench.on_load)))
         found.append({"round": number, **cell})
         bench.report(found[-1])
     names = ["direct" if server is bench.upstream else server.name for server in servers]
