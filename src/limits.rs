@@ -375,7 +375,7 @@ pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 pub const RECEIVE_BUFFERS: u16 = 256;
 
 /// Unread bytes of a connection at which its receive is paused: what a fast provider can pile up before a slow client, on top of
-/// what the kernel delivers at once (up to 32 buffers). Eight buffers keep a turn's worth of bulk transfer flowing.
+/// what the kernel delivers at once (at worst the whole pool). Eight buffers keep a turn's worth of bulk transfer flowing.
 pub const RECEIVE_UNREAD_BYTES_MAX: usize = 128 * 1024;
 
 /// Buffers of unread bytes at which a receive is paused: bounds a sender of single bytes, each of which takes a buffer.
@@ -512,3 +512,7 @@ pub const SMALL_JSON_BYTES_MAX: usize = 512;
 /// Bytes of an answer that is sent without waiting for the client to take it: it fits in any socket's memory, and a
 /// client that takes nothing holds no more than this of ours while it idles. A larger one is waited for, with progress watched.
 pub const ANSWER_UNAWAITED_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a head that a connection keeps to know it again: clients of JSON-RPC send 150 to 500. Each idle connection that
+/// has brought two requests holds as much.
+pub const REPEATED_HEAD_BYTES_MAX: usize = 1024;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::Shard;
 use super::timers::{Elapsed, Timer};
 use super::transport::Transport;
-use crate::http::{self, CONTINUE, ChunkError, Decoder, Framing, HeadError, RequestHead};
+use crate::http::{CONTINUE, ChunkError, Decoder, Framing, HeadError, HeadReader, RequestHead};
 use crate::limits;
 use crate::time::Instant;
 
@@ -30,6 +30,7 @@ pub(crate) struct Client {
     timer: Timer,
     /// Read, and not yet part of a request.
     input: Vec<u8>,
+    heads: HeadReader,
     pub(crate) address: IpAddr,
     /// Bytes sent since the connection began.
     sent: u64,
@@ -97,7 +98,7 @@ impl Message {
 
 impl Client {
     pub(crate) fn new(transport: Transport, timer: Timer, address: IpAddr) -> Self {
-        Self { transport, timer, input: Vec::new(), address, sent: 0 }
+        Self { transport, timer, input: Vec::new(), heads: HeadReader::default(), address, sent: 0 }
     }
 
     pub(crate) fn sent(&self) -> u64 {
@@ -115,7 +116,7 @@ impl Client {
         }
         let deadline = shard.clock.now() + patience.head;
         loop {
-            if let Some(head) = http::parse(&self.input).map_err(End::Head)? {
+            if let Some(head) = self.heads.read(&self.input).map_err(End::Head)? {
                 return Ok(head);
             }
             match self.read(deadline).await? {

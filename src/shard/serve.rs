@@ -81,22 +81,19 @@ fn refuse_boxed<'a>(
 
 impl Visit {
     fn new(shard: &Rc<Shard>, client: &Client, head: &RequestHead) -> Self {
-        let mut visit = Self::bare(shard);
-        visit.out = Outgoing::new(shard.request_id(), head, client.head_bytes());
-        visit.out.close = !head.keep_alive || shard.phase() >= Phase::Draining;
-        visit
+        let mut out = Outgoing::new(shard.request_id(), head, client.head_bytes());
+        out.close = !head.keep_alive || shard.phase() >= Phase::Draining;
+        Self::with(shard, out)
     }
 
     /// For an answer to what could not be read as a request.
     fn bare(shard: &Rc<Shard>) -> Self {
+        Self::with(shard, Outgoing::closing(shard.request_id()))
+    }
+
+    fn with(shard: &Rc<Shard>, out: Outgoing) -> Self {
         let view = shard.view();
-        Self {
-            shard: Rc::clone(shard),
-            patience: view.patience,
-            view,
-            started: shard.clock.now(),
-            out: Outgoing::closing(shard.request_id()),
-        }
+        Self { shard: Rc::clone(shard), patience: view.patience, view, started: shard.clock.now(), out }
     }
 }
 

@@ -36,6 +36,8 @@ use super::core::{Core, Phase, Turn};
 /// What the handles of one ring share.
 pub(super) struct Inner {
     core: RefCell<Core>,
+    /// Turns begun so far; asked for many times a turn.
+    turns: Cell<u64>,
     /// Polls of watched tasks so far.
     polls: Cell<u64>,
     spin: Duration,
@@ -44,21 +46,27 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) const fn new(core: Core, spin: Duration) -> Self {
-        Self { core: RefCell::new(core), polls: Cell::new(0), spin, driven: Cell::new(false) }
+        Self { core: RefCell::new(core), turns: Cell::new(0), polls: Cell::new(0), spin, driven: Cell::new(false) }
+    }
+
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.get()
     }
 
     /// Uses the core, then drops the wakers that this replaced.
     pub(super) fn with<R>(&self, use_core: impl FnOnce(&mut Core) -> R) -> R {
-        let (result, replaced) = {
-            let mut core = self.core.borrow_mut();
-            let result = use_core(&mut core);
-            (result, mem::take(&mut core.replaced))
-        };
-        drop(replaced);
+        let mut core = self.core.borrow_mut();
+        let result = use_core(&mut core);
+        if !core.replaced.is_empty() {
+            let replaced = mem::take(&mut core.replaced);
+            drop(core);
+            drop(replaced);
+        }
         result
     }
 
     fn turn(&self) -> Turn {
+        self.turns.set(self.turns.get() + 1);
         let (turn, mut woken) = {
             let mut core = self.core.borrow_mut();
             let turn = core.turn();

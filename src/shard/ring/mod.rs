@@ -215,13 +215,13 @@ impl Ring {
     /// The number of the driver's turn: what may be cached for a turn (the time) is stale when it has changed.
     #[must_use]
     pub fn turn(&self) -> u64 {
-        self.inner.with(|core| core.counters.turns)
+        self.inner.turns()
     }
 
     /// What is held and what was done. Walks all sockets: for metrics and tests.
     #[must_use]
     pub fn stats(&self) -> RingStats {
-        self.inner.with(|core| core.stats())
+        RingStats { turns: self.turn(), ..self.inner.with(|core| core.stats()) }
     }
 
     /// The newer features in use.

@@ -13,8 +13,9 @@
 //!   *starved*. Both go on with single receives, armed only while below the cap: exactly one buffer at a time, no
 //!   cancel needed, and everybody's turn comes. A receive that did not fill its buffer shows that the socket is empty;
 //!   then multishot returns.
-//! - **Cap**: `RECEIVE_UNREAD_BYTES_MAX` or `RECEIVE_UNREAD_BUFFERS_MAX`, whichever is first. The kernel may deliver what
-//!   the socket already had (up to 32 buffers) before a pause takes effect: the cap says when to stop, not what can lie there.
+//! - **Cap**: `RECEIVE_UNREAD_BYTES_MAX` or `RECEIVE_UNREAD_BUFFERS_MAX`, whichever is first. The cap says when to stop, not
+//!   what can lie there: before a pause takes effect, the kernel delivers what the socket had, 32 buffers at a time, and goes
+//!   on while more comes in meanwhile. Once a connection that can be all buffers of the pool, and no more.
 //! - **Spill**: unread bytes must never hold the pool: pipelined requests that wait for answers, while the answers
 //!   wait for buffers, would be a deadlock. When three quarters are held after tasks had their turn, all unread
 //!   chunks are copied to the heap. That costs the copy which reading would have cost, and memory is bounded by the caps.
