@@ -612,6 +612,25 @@ fn a_client_that_leaves_harms_nobody() {
     assert_eq!(node.ethereum(CALL).result(), "1");
 }
 
+/// Answers that a client is slow to take are not lost because it has said that it will ask no more.
+#[test]
+fn a_client_that_says_all_and_then_reads_slowly_gets_every_answer() {
+    let long = format!("\"0x{}\"", "5a".repeat(6 * 1024));
+    let answer = long.clone();
+    let provider = Provider::start(move |call| Reply::result(call, &answer));
+    let node = Setup::ethereum(&[&provider]).start();
+    for count in [1, 2, 40] {
+        let mut client = Client::small_window(node.http);
+        (0..count).for_each(|_| _ = client.post("/rpc/ethereum", CALL));
+        client.finish();
+        for _ in 0..count {
+            std::thread::sleep(Duration::from_millis(5));
+            assert_eq!(client.answer().result(), long);
+        }
+        assert!(client.closes());
+    }
+}
+
 /// Replaces the first occurrence in bytes.
 trait ReplaceFirst {
     fn replacen_first(self, from: &[u8], to: &[u8]) -> Vec<u8>;
