@@ -11,7 +11,7 @@ use livechain::jsonrpc::{
 };
 use livechain::link::{self, Row, RowKey};
 use livechain::routing::{
-    Attempts, BreakerConfig, CooldownConfig, Demand, Facts, Health, Outcome, Providers, Ranker, Standing,
+    Attempts, BreakerConfig, CooldownConfig, Demand, Facts, Health, Outcome, Providers, Ranker, RowIndex, Standing,
     StandingConfig, Step, Strategy, Trial,
 };
 use livechain::time::Instant;
@@ -21,7 +21,12 @@ use crate::inputs;
 pub(crate) type Case = Box<dyn FnMut()>;
 
 const LIMITS: Limits = Limits { batch_items_max: 100 };
-const READ: Demand = Demand { strategy: Strategy::Fastest, class: MethodClass::Read, repeatable: true };
+const READ: Demand = Demand {
+    strategy: Strategy::Fastest,
+    class: MethodClass::Read,
+    row: RowIndex::of_class(MethodClass::Read),
+    repeatable: true,
+};
 const TOOK: Duration = Duration::from_micros(740);
 /// Some hours into a node's life.
 const NOW: Instant = Instant::from_micros(10_000_000_000);

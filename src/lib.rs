@@ -47,5 +47,7 @@ pub mod limits;
 pub mod link;
 pub mod routing;
 pub mod shard;
+#[cfg(test)]
+mod sim;
 mod swar;
 pub mod time;

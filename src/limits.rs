@@ -516,3 +516,9 @@ pub const ANSWER_UNAWAITED_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a head that a connection keeps to know it again: clients of JSON-RPC send 150 to 500. Each idle connection that
 /// has brought two requests holds as much.
 pub const REPEATED_HEAD_BYTES_MAX: usize = 1024;
+
+// ---- Ranking ----
+
+/// Methods of one chain that are ranked by themselves because they are not like their class. Chains have two or three (a
+/// heavy trace, a cheap look-up); each costs as much memory and merging as a class.
+pub const PROMOTED_METHODS_MAX: usize = 16;

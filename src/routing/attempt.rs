@@ -32,7 +32,7 @@ use std::time::Duration;
 use super::breaker::Trial;
 use super::candidates::{Providers, Tried};
 use super::health::Next;
-use super::rank::{Demand, Nobody, Ranker};
+use super::rank::{Demand, InsteadOf, Nobody, Ranker};
 use crate::limits::ATTEMPTS_MAX;
 use crate::time::Instant;
 
@@ -57,6 +57,8 @@ pub struct Attempt {
     pub trial: Option<Trial>,
     /// Its gate was shut, and nobody better was left.
     pub forced: bool,
+    /// It is made for the evidence alone.
+    pub explored: Option<InsteadOf>,
     /// Connecting, waiting for a connection and for the first byte all end here.
     pub first_byte_by: Instant,
 }
@@ -152,6 +154,7 @@ impl<T> Attempts<T> {
             number: self.made,
             trial: pick.trial,
             forced: pick.forced,
+            explored: pick.explored,
             first_byte_by: self.first_byte_by(now, pick.spare),
         })
     }
@@ -260,7 +263,12 @@ mod tests {
     }
 
     fn world(facts: &[Facts], repeatable: bool) -> World {
-        let demand = Demand { strategy: Order::LoadBalanced, class: MethodClass::Read, repeatable };
+        let demand = Demand {
+            strategy: Order::LoadBalanced,
+            class: MethodClass::Read,
+            row: MethodClass::Read.into(),
+            repeatable,
+        };
         World {
             table: Table(facts.to_vec()),
             ranker: Ranker::new(facts.len(), 1),
@@ -473,7 +481,7 @@ mod tests {
         ) {
             let mut ranker = Ranker::new(facts.len(), 1);
             let table = Table(facts);
-            let demand = Demand { strategy, class: MethodClass::Read, repeatable };
+            let demand = Demand { strategy, class: MethodClass::Read, row: MethodClass::Read.into(), repeatable };
             let mut attempts = Attempts::<u32>::new(demand, ms(1000), attempts_max);
             let (mut now, mut asked, mut forced) = (ms(0), Vec::new(), 0);
             for (next, sent, unsupported, took) in failures {

@@ -13,24 +13,36 @@
 
 mod allowance;
 mod attempt;
+mod board;
 mod breaker;
 mod candidates;
 mod cooldown;
+mod explore;
 mod health;
 mod latency;
 mod random;
 mod rank;
+mod ranking;
+mod score;
+mod settings;
+mod sketch;
 mod standing;
 mod strategy;
 mod turns;
+mod window;
 
 pub use attempt::{Attempt, Attempts, FIRST_SHARE, Failure, Reason, Step};
+pub use board::Board;
 pub use breaker::{Admission, Breaker, BreakerConfig, TRIAL_LEASE, Transition, Trial};
 pub use candidates::{Facts, Providers, Tried};
 pub use cooldown::{Cooldown, CooldownConfig, Rest, RestChange};
 pub use health::{Health, Next};
 pub use latency::{AWAITED_US, EXPLORE_EVERY, Evidence, HALF_LIFE, Latencies, MASS_MIN};
 pub use random::Random;
-pub use rank::{Demand, IN_FLIGHT_DOUBLES, Nobody, Pick, Ranker};
+pub use rank::{Demand, EXPLORE_APART, IN_FLIGHT_DOUBLES, InsteadOf, Nobody, Pick, Ranker};
+pub use ranking::{Entry, Explore, Load, ROWS_MAX, Ranking, RowIndex};
+pub use score::Score;
+pub use settings::RankingConfig;
 pub use standing::{Changes, Gate, Outcome, Standing, StandingConfig};
 pub use strategy::Strategy;
+pub use window::Tally;

@@ -1,4 +1,4 @@
-//! Who is asked next: the strategies.
+//! Who is asked next: gates, then the published ranking, then what is under way.
 //!
 //! Every strategy gives each provider a *cost*, and the lowest is asked. Asked per attempt and not sorted once, since what
 //! stands about providers changes while a first attempt runs, and most calls need only one. Nothing is allocated.
@@ -10,9 +10,14 @@
 //! | `latency-weighted` | −ln(u) · latency / weight, `u` drawn evenly from (0, 1) for each |
 //! | `load-balanced` | distance to its turn ([`Turns`]) |
 //!
-//! **Latency** is the shard's [mean](super::latency) for the call's class, times `1 + in flight / 64`: so that a provider that
-//! stops answering grows expensive while its calls pile up, before any of them has failed; at usual loads it is nothing.
-//! Ties go to the first in the config.
+//! **Latency** is the cost that control published for the call's row ([`Ranking`]): the configured percentile over all shards, with
+//! hysteresis and widening in it. It is multiplied by the load, `1 + (own calls under way + those elsewhere − the usual
+//! ones) / (64 + the usual ones)` where that is above 1: a provider that stops answering grows expensive while its calls pile up,
+//! before any of them has failed, and shards do not all run to a new leader at once. Ties go to the first in the config.
+//!
+//! **Until control has spoken** about a row, the shard's own [means](super::latency) stand in: they are there with the first answer, while
+//! a ranking takes two intervals, and a node whose control is stuck at its start still chooses. Once a row is published they are
+//! neither read nor fed: one truth, and nothing to compute per answer.
 //!
 //! **The draw** is a race: each provider runs a time drawn from the exponential distribution whose mean is latency / weight,
 //! and the first one in is asked. That makes its chance exactly `(weight / latency) / Σ (weight / latency)`, needs one
@@ -20,19 +25,27 @@
 //!
 //! **Gates come before strategies**, in this order:
 //! 1. gate open; or a trial, for a call that may be repeated (only then can a failed trial go unnoticed). Under the
-//!    strategies that go by latency, within its tier a provider on trial or without evidence goes first: both are bounded (one trial
-//!    at a time, one exploring call a second), and without them the first leader would lead for ever;
+//!    strategies that go by latency, within its tier a provider on trial, or (before control has spoken) without evidence, goes first: both are
+//!    bounded (one trial at a time, one exploring call a second), and without them the first leader would lead for ever;
 //! 2. a trial, for a call that may not be repeated;
-//! 3. shut, the one that opens soonest; 4. parked, likewise. Both only where `force` permits and within the
+//! 3. gate open, but below the success-rate floor;
+//! 4. shut, the one that opens soonest; 5. parked, likewise. Both only where `force` permits and within the
 //!    [`Allowance`]: an answer is worth more than a rule.
 //!
 //! Providers that lack the method or have no room are never asked.
+//!
+//! **Exploration**: control grants a shard some calls of a row that go to one provider for the evidence alone. The next first
+//! attempts of repeatable calls, by a strategy that goes by latency, are sent there (one in [`EXPLORE_APART`]), where its gate is open and its tier in use.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::breaker::Trial;
 use super::candidates::{Facts, Providers, Tried};
 use super::latency::{Evidence, Latencies};
 use super::random::Random;
+use super::ranking::{Entry, Explore, Load, ROWS_MAX, Ranking, RowIndex};
 use super::standing::Gate;
 use super::strategy::Strategy;
 use super::turns::Turns;
@@ -40,7 +53,10 @@ use crate::jsonrpc::MethodClass;
 use crate::limits::PROVIDERS_PER_CHAIN_MAX;
 use crate::time::Instant;
 
-/// Calls of one shard under way at a provider that double its cost.
+/// At most one call in as many explores: on a quiet chain the others still go to the best.
+pub const EXPLORE_APART: u8 = 2;
+
+/// Calls of one shard under way at a provider that double its cost, until control has spoken.
 pub const IN_FLIGHT_DOUBLES: f64 = 64.0;
 
 /// What a call asks of ranking.
@@ -48,6 +64,8 @@ pub const IN_FLIGHT_DOUBLES: f64 = 64.0;
 pub struct Demand {
     pub strategy: Strategy,
     pub class: MethodClass,
+    /// By what it is ranked: its class, or the method itself.
+    pub row: RowIndex,
     /// Whether sending it twice does no harm.
     pub repeatable: bool,
 }
@@ -62,6 +80,16 @@ pub struct Pick {
     pub forced: bool,
     /// Whether another one stands ready should this one fail.
     pub spare: bool,
+    /// It was asked for the evidence alone.
+    pub explored: Option<InsteadOf>,
+}
+
+/// Whom the ranking would have asked, had the call not explored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InsteadOf {
+    pub provider: usize,
+    /// What a call to it takes on average, in microseconds; 0 where that is unknown.
+    pub expected_us: u32,
 }
 
 /// Why nobody is.
@@ -78,10 +106,16 @@ pub enum Nobody {
 /// What one shard remembers about one chain in order to choose.
 #[derive(Clone, Debug)]
 pub struct Ranker {
+    /// The shard's own means: for rows of which control has not spoken.
     pub latencies: Latencies,
+    ranking: Arc<Ranking>,
+    /// What is left of each row's grant.
+    grants: [Grant; ROWS_MAX],
+    shard: u16,
     turns: Turns,
     allowance: Allowance,
     random: Random,
+    providers: usize,
 }
 
 impl Ranker {
@@ -90,17 +124,42 @@ impl Ranker {
     pub fn new(providers: usize, seed: u64) -> Self {
         Self {
             latencies: Latencies::new(providers),
+            ranking: Arc::default(),
+            grants: [Grant::default(); ROWS_MAX],
+            shard: 0,
             turns: Turns::new(providers),
             allowance: Allowance::default(),
             random: Random::new(seed),
+            providers: providers.min(PROVIDERS_PER_CHAIN_MAX),
         }
     }
 
     /// Takes over what `before` knew of the same provider: `was` is its position there, `is` the one here.
     ///
-    /// For a reload that keeps providers. Latencies alone: turns start level, and the allowance anew.
+    /// For a reload that keeps providers. Latencies alone: turns start level, the allowance anew, and control ranks the new positions.
     pub fn take_over(&mut self, before: &Self, was: usize, is: usize) {
         self.latencies.take_over(&before.latencies, was, is);
+    }
+
+    /// Goes by `ranking` from now on. One that was made for another number of providers is of another configuration, and refused;
+    /// the caller sees to it that positions mean the same providers. `shard` is this shard's number. Returns what was there,
+    /// to be freed elsewhere.
+    pub fn adopt(&mut self, ranking: Arc<Ranking>, shard: usize) -> Arc<Ranking> {
+        if ranking.providers() != self.providers {
+            return ranking;
+        }
+        self.shard = u16::try_from(shard).unwrap_or(u16::MAX);
+        for (grant, row) in self.grants.iter_mut().zip(0..) {
+            grant.renew(RowIndex::at(row).map_or(Explore::NOBODY, |row| ranking.explore(row)), self.shard);
+        }
+        std::mem::replace(&mut self.ranking, ranking)
+    }
+
+    /// An answer took `took`. Only while control has not spoken of its class.
+    pub fn on_answer(&mut self, provider: usize, class: MethodClass, now: Instant, took: Duration) {
+        if self.ranking.row(class.into()).is_none() {
+            self.latencies.on_answer(provider, class, now, took);
+        }
     }
 
     /// Chooses among those not `tried`. With `force`, also through a shut gate when none is open.
@@ -113,13 +172,14 @@ impl Ranker {
         providers: &impl Providers,
     ) -> Result<Pick, Nobody> {
         let mut lost = tried;
+        let target = self.explores(demand, tried);
         // A claim that another shard won takes one provider out, so this ends.
         loop {
-            let survey = self.survey(now, demand, lost, providers);
-            let Some(best) = survey.best else {
+            let survey = self.survey(now, demand, lost, target, providers);
+            let Some(mut best) = survey.best else {
                 return Err(survey.nobody());
             };
-            let forced = matches!(best.rank, Rank::Shut | Rank::Parked);
+            let forced = best.rank >= Rank::Shut;
             if forced && !(force && self.allowance.take(now)) {
                 return Err(survey.nobody());
             }
@@ -128,16 +188,54 @@ impl Ranker {
                 lost.add(best.provider);
                 continue;
             }
+            let mut explored = None;
+            if let Some(target) = survey.target.filter(|target| target.may_replace(&best)) {
+                explored = self.explored(demand, best, target);
+                best = target;
+            }
             if best.rank == Rank::Ready && demand.strategy == Strategy::LoadBalanced {
                 self.turns.take(best.provider, survey.ready_weights(now, providers));
             }
-            self.latencies.on_sent(best.provider, demand.class, now);
-            return Ok(Pick { provider: best.provider, trial, forced, spare: survey.leaves_ready(best) });
+            if self.ranking.row(demand.row).is_none() {
+                self.latencies.on_sent(best.provider, demand.class, now);
+            }
+            let spare = survey.leaves_ready(best);
+            return Ok(Pick { provider: best.provider, trial, forced, spare, explored });
         }
     }
 
+    /// Who is to be explored by this call.
+    fn explores(&mut self, demand: Demand, tried: Tried) -> Option<usize> {
+        let grant = &mut self.grants[demand.row.index()];
+        if grant.left == 0 {
+            return None;
+        }
+        grant.apart = grant.apart.saturating_sub(1);
+        let eligible = demand.repeatable && demand.strategy != Strategy::LoadBalanced && tried == Tried::none();
+        (eligible && grant.apart == 0).then_some(usize::from(grant.provider))
+    }
+
+    /// One call of the grant is used, on `target`.
+    fn explored(&mut self, demand: Demand, best: Cost, target: Cost) -> Option<InsteadOf> {
+        let grant = &mut self.grants[demand.row.index()];
+        (grant.left, grant.apart) = (grant.left.saturating_sub(1), EXPLORE_APART);
+        let entry = self.ranking.row(demand.row).and_then(|row| row.get(best.provider));
+        let expected_us = entry.map_or(0, |entry| whole(entry.mean_us));
+        (target.provider != best.provider).then_some(InsteadOf { provider: best.provider, expected_us })
+    }
+
     /// One look at everyone.
-    fn survey(&mut self, now: Instant, demand: Demand, tried: Tried, providers: &impl Providers) -> Survey {
+    fn survey(
+        &mut self,
+        now: Instant,
+        demand: Demand,
+        tried: Tried,
+        target: Option<usize>,
+        providers: &impl Providers,
+    ) -> Survey {
+        let Self { latencies, ranking, turns, random, .. } = self;
+        let mut costs =
+            Costs { now, demand, row: ranking.row(demand.row), loads: ranking.loads(), latencies, turns, random };
         let mut survey = Survey::default();
         for provider in 0..providers.count().min(PROVIDERS_PER_CHAIN_MAX) {
             if tried.has(provider) {
@@ -153,9 +251,10 @@ impl Ranker {
                 survey.full += 1;
                 continue;
             }
-            let cost = self.cost(now, demand, provider, &facts);
-            if cost.rank == Rank::Ready {
-                survey.ready |= 1 << provider;
+            let cost = costs.of(provider, &facts);
+            survey.ready |= u64::from(cost.rank == Rank::Ready) << provider;
+            if target == Some(provider) && facts.gate == Gate::Open {
+                survey.target = Some(cost);
             }
             if survey.best.as_ref().is_none_or(|best| cost.is_below(best)) {
                 survey.best = Some(cost);
@@ -163,50 +262,109 @@ impl Ranker {
         }
         survey
     }
+}
 
-    fn cost(&mut self, now: Instant, demand: Demand, provider: usize, facts: &Facts) -> Cost {
-        let rank = Rank::of(facts.gate, demand.repeatable);
-        let on_trial = facts.gate == Gate::Trial;
-        let mut cost = Cost { provider, rank, on_trial, tier: 0, known: true, amount: 0.0 };
-        match facts.gate {
-            Gate::Shut { until } | Gate::Parked { until } => {
-                cost.amount = until.since(now).as_secs_f64();
-                return cost;
-            }
-            Gate::Open | Gate::Trial => {}
+/// A row's grant as far as this shard has not carried it out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Grant {
+    number: u32,
+    provider: u8,
+    left: u8,
+    /// Calls until the next one may explore.
+    apart: u8,
+}
+
+impl Grant {
+    /// What control says now. The same grant goes on, or without a new one what is left of it; another one, whosever, takes its place.
+    fn renew(&mut self, explore: Explore, shard: u16) {
+        if explore.calls > 0 && explore.number != self.number {
+            let left = if explore.shard == shard { explore.calls } else { 0 };
+            *self = Self { number: explore.number, provider: explore.provider, left, apart: self.apart };
         }
-        let evidence = self.latencies.evidence(provider, demand.class, now);
-        let latency_us = evidence.micros().max(1.0) * (1.0 + f64::from(facts.in_flight) / IN_FLIGHT_DOUBLES);
-        let weight = facts.weight.max(1);
-        let curious = demand.repeatable && (on_trial || evidence == Evidence::Unknown);
+    }
+}
+
+/// What costs are made of, for one survey.
+struct Costs<'a> {
+    now: Instant,
+    demand: Demand,
+    row: Option<&'a [Entry]>,
+    loads: &'a [Load],
+    latencies: &'a Latencies,
+    turns: &'a Turns,
+    random: &'a mut Random,
+}
+
+impl Costs<'_> {
+    #[inline]
+    fn of(&mut self, provider: usize, facts: &Facts) -> Cost {
+        let demand = self.demand;
+        let on_trial = facts.gate == Gate::Trial;
+        if let Gate::Shut { until } | Gate::Parked { until } = facts.gate {
+            let rank = Rank::of(facts.gate, demand.repeatable, false);
+            return Cost {
+                provider,
+                rank,
+                on_trial,
+                tier: 0,
+                known: true,
+                amount: until.since(self.now).as_secs_f64(),
+            };
+        }
+        let (latency_us, unknown, poor) = match self.row.and_then(|row| row.get(provider)) {
+            Some(entry) => (f64::from(entry.cost_us), false, entry.poor),
+            None => {
+                let evidence = self.latencies.evidence(provider, demand.class, self.now);
+                (evidence.micros(), evidence == Evidence::Unknown, false)
+            }
+        };
+        let latency_us = latency_us.max(1.0) * self.load(provider, facts.in_flight);
+        let rank = Rank::of(facts.gate, demand.repeatable, poor);
+        let mut cost = Cost {
+            provider,
+            rank,
+            on_trial,
+            tier: 0,
+            known: !(demand.repeatable && (on_trial || unknown)),
+            amount: latency_us,
+        };
         match demand.strategy {
-            Strategy::Priority => {
-                cost.tier = facts.priority;
-                (cost.known, cost.amount) = (!curious, latency_us);
-            }
-            Strategy::Fastest => (cost.known, cost.amount) = (!curious, latency_us),
+            Strategy::Fastest => {}
+            Strategy::Priority => cost.tier = facts.priority,
             Strategy::LatencyWeighted => {
-                cost.known = !curious;
-                cost.amount = -self.random.next_unit().ln() * latency_us / f64::from(weight);
+                cost.amount *= -self.random.next_unit().ln() / f64::from(facts.weight.max(1));
             }
-            Strategy::LoadBalanced => cost.amount = self.turns.distance(provider, weight),
+            Strategy::LoadBalanced => {
+                (cost.known, cost.amount) = (true, self.turns.distance(provider, facts.weight.max(1)));
+            }
         }
         cost
+    }
+
+    #[inline]
+    fn load(&self, provider: usize, in_flight: u32) -> f64 {
+        match self.loads.get(provider) {
+            Some(load) => ((f64::from(in_flight) + f64::from(load.offset)) * f64::from(load.each)).max(0.0) + 1.0,
+            None => 1.0 + f64::from(in_flight) / IN_FLIGHT_DOUBLES,
+        }
     }
 }
 
 /// Where a provider stands before any strategy looks at it; earlier is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 enum Rank {
     Ready,
     RiskyTrial,
+    Poor,
     Shut,
     Parked,
 }
 
 impl Rank {
-    const fn of(gate: Gate, repeatable: bool) -> Self {
+    const fn of(gate: Gate, repeatable: bool, poor: bool) -> Self {
         match gate {
+            Gate::Open if poor => Self::Poor,
             Gate::Open => Self::Ready,
             Gate::Trial if repeatable => Self::Ready,
             Gate::Trial => Self::RiskyTrial,
@@ -230,19 +388,28 @@ struct Cost {
 }
 
 impl Cost {
+    /// Rank, tier and knowledge in one number: one comparison.
+    const fn key(&self) -> u64 {
+        (self.rank as u64) << 40 | (self.tier as u64) << 1 | self.known as u64
+    }
+
+    /// The first of equals is asked: providers are looked at in their order.
     fn is_below(&self, other: &Self) -> bool {
-        let key = |cost: &Self| (cost.rank, cost.tier, cost.known);
-        key(self)
-            .cmp(&key(other))
-            .then(self.amount.total_cmp(&other.amount))
-            .then(self.provider.cmp(&other.provider))
-            .is_lt()
+        let (own, other_key) = (self.key(), other.key());
+        own < other_key || (own == other_key && self.amount < other.amount)
+    }
+
+    /// Whether it can be explored while `best` would be asked.
+    fn may_replace(&self, best: &Self) -> bool {
+        !best.on_trial && self.rank <= Rank::Poor && best.rank <= Rank::Poor && self.tier == best.tier
     }
 }
 
 #[derive(Debug, Default)]
 struct Survey {
     best: Option<Cost>,
+    /// Who is to be explored, where it can be asked.
+    target: Option<Cost>,
     /// A bit for each that is [`Rank::Ready`].
     ready: u64,
     supported: usize,
@@ -275,10 +442,15 @@ impl Survey {
     }
 }
 
+/// Microseconds within 0 and 134 s.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+const fn whole(us: f32) -> u32 {
+    us as u32
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
-    use std::time::Duration;
 
     use super::super::standing::{Outcome, Standing, StandingConfig};
     use super::super::{BreakerConfig, CooldownConfig, Health};
@@ -337,7 +509,7 @@ mod tests {
     }
 
     fn demand(strategy: Strategy) -> Demand {
-        Demand { strategy, class: CLASS, repeatable: true }
+        Demand { strategy, class: CLASS, row: CLASS.into(), repeatable: true }
     }
 
     /// A ranker that knows these means, in ms at time 0; 0 leaves the provider unknown.
@@ -406,7 +578,7 @@ mod tests {
         let table = Table::new(&[READY, Facts { gate: Gate::Trial, ..READY }]);
         table.trials.set(0);
         let pick = knowing(&[10, 10]).pick(ms(0), demand(Strategy::Fastest), Tried::none(), true, &table);
-        assert_eq!(pick, Ok(Pick { provider: 0, trial: None, forced: false, spare: false }));
+        assert_eq!(pick, Ok(Pick { provider: 0, trial: None, forced: false, spare: false, explored: None }));
     }
 
     #[test]

@@ -135,7 +135,7 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
     let chain = &ask.route.chain;
     let class = ask.info.class;
     let now = shard.clock.now();
-    let demand = Demand { strategy: ask.route.strategy, class, repeatable: ask.info.repeatable };
+    let demand = Demand { strategy: ask.route.strategy, class, row: class.into(), repeatable: ask.info.repeatable };
     let deadline = now + view.snapshot.deadlines[class.index()];
     let mut attempts = Attempts::new(demand, deadline, view.snapshot.config.rpc.attempts_max);
     if let Some(provider) = only {

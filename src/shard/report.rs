@@ -40,7 +40,7 @@ impl Report<'_> {
         shard.recorder.attempt(slot.number, self.class, outcome, self.took);
         if timed {
             let mut ranker = self.chain.ranker.borrow_mut();
-            ranker.latencies.on_answer(self.position, self.class, now, self.took);
+            ranker.on_answer(self.position, self.class, now, self.took);
         }
     }
 }

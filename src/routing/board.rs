@@ -1,0 +1,257 @@
+//! Control's side of one chain: windows by row and provider, the leader of each row, and the ranking made of them.
+//!
+//! ```text
+//!   shards' rows ──merge──▶ Window ──cost──▶ leader, hysteresis ──▶ Entry ┐
+//!                              │                                        ├──publish──▶ Ranking ──▶ shards
+//!   latencies summed ─────────▶ usual load ─────────────────▶ Load ────────┤
+//!                              └──hope, age─▶ Plan ───────────▶ Explore ────┘
+//! ```
+//!
+//! Control calls [`Board::merge`] for every row that a shard ships, [`Board::on_in_flight`] where it knows what is under way,
+//! and [`Board::publish`] at every interval. All state that ranking has is here: shards hold what was published and a credit per row.
+//!
+//! **The leader stays** while it costs at most [`RankingConfig::hysteresis`] more than the best; its published cost is that much
+//! lower, so that a shard that compares costs keeps it without knowing of it.
+//!
+//! **The usual load** of a provider is the time that its answers of the last second took, per second (Little's law: calls
+//! under way on average). A shard makes a provider dearer only by what is under way *beyond* it, so that the leader is not punished for leading,
+//! a stall shows at once, and a new leader takes over within seconds and not at a stroke, as its usual load is still that of exploration.
+//!
+//! A provider is known by its slot's number; positions are those of the newest configuration ([`Board::place`]).
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::explore::{Plan, Prospect};
+use super::ranking::{Entry, ROWS_MAX, Ranking, RowIndex, narrow};
+use super::score::{self, Cost, Score, Tail};
+use super::settings::RankingConfig;
+use super::window::{Tally, Window, float};
+use crate::limits::PROVIDERS_PER_CHAIN_MAX;
+use crate::time::Instant;
+
+/// The usual load is averaged over about this.
+const USUAL_S: f64 = 1.0;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Board {
+    config: RankingConfig,
+    shards: usize,
+    /// Slot numbers by position.
+    slots: Vec<u64>,
+    loads: Vec<Usual>,
+    rows: [Option<Box<Row>>; ROWS_MAX],
+    published: Instant,
+    /// A histogram's recorded values, on their way into a window.
+    values: Vec<(u64, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Usual {
+    /// Microseconds that answers took since the last publication.
+    busy_us: f64,
+    usual: f64,
+    /// Under way in the whole node.
+    in_flight: f64,
+}
+
+#[derive(Debug)]
+struct Row {
+    cells: Vec<Option<Cell>>,
+    leader: Option<u64>,
+    plan: Plan,
+    /// Attempts since the last publication.
+    calls: u64,
+}
+
+#[derive(Debug)]
+struct Cell {
+    window: Window,
+    tail: Tail,
+}
+
+impl Board {
+    /// For a chain whose providers have these slots, in the order of the config, served by `shards`.
+    #[must_use]
+    pub fn new(now: Instant, slots: &[u64], shards: usize, config: RankingConfig) -> Self {
+        let mut board = Self {
+            config,
+            shards: shards.max(1),
+            slots: Vec::new(),
+            loads: Vec::new(),
+            rows: [const { None }; ROWS_MAX],
+            published: now,
+            values: Vec::new(),
+        };
+        board.place(slots);
+        board
+    }
+
+    /// The configuration has changed: what was known of the slots that stay moves to their new positions.
+    pub fn place(&mut self, slots: &[u64]) {
+        let slots = &slots[..slots.len().min(PROVIDERS_PER_CHAIN_MAX)];
+        let was: Vec<_> = slots.iter().map(|slot| self.slots.iter().position(|old| old == slot)).collect();
+        self.loads = was.iter().map(|was| was.map_or_else(Usual::default, |was| self.loads[was])).collect();
+        for row in self.rows.iter_mut().flatten() {
+            row.cells = was.iter().map(|was| was.and_then(|was| row.cells[was].take())).collect();
+            row.plan = Plan::default();
+        }
+        self.slots = slots.to_vec();
+    }
+
+    /// What a shard measured of one slot in one row since it last reported. Of a slot that is gone: nothing happens.
+    pub fn merge(
+        &mut self,
+        now: Instant,
+        shard: usize,
+        slot: u64,
+        row: RowIndex,
+        answers_us: &Histogram<u32>,
+        tally: &Tally,
+    ) {
+        let mut values = std::mem::take(&mut self.values);
+        values.clear();
+        values.extend(
+            answers_us.iter_recorded().map(|value| {
+                (answers_us.median_equivalent(value.value_iterated_to()), u64::from(value.count_at_value()))
+            }),
+        );
+        self.merge_values(now, shard, slot, row, &values, tally);
+        self.values = values;
+    }
+
+    /// The same from latencies in microseconds, each with its count.
+    pub fn merge_values(
+        &mut self,
+        now: Instant,
+        shard: usize,
+        slot: u64,
+        row: RowIndex,
+        answers_us: &[(u64, u64)],
+        tally: &Tally,
+    ) {
+        let Some(provider) = self.slots.iter().position(|&known| known == slot) else { return };
+        let row = self.rows[row.index()].get_or_insert_with(|| Box::new(Row::new(self.slots.len())));
+        row.calls += tally.attempts();
+        row.plan.on_calls(shard.min(self.shards - 1), float(tally.attempts()));
+        let cell = row.cells[provider].get_or_insert_with(|| Cell::new(now));
+        cell.window.merge(now, answers_us, tally, &self.config);
+        cell.tail.learn(&cell.window, &self.config);
+        self.loads[provider].busy_us += answers_us.iter().map(|&(us, count)| float(us) * float(count)).sum::<f64>();
+    }
+
+    /// How many calls the whole node has under way at a slot; without it only the shards' own weigh in.
+    pub fn on_in_flight(&mut self, slot: u64, in_flight: u64) {
+        if let Some(provider) = self.slots.iter().position(|&known| known == slot) {
+            self.loads[provider].in_flight = float(in_flight);
+        }
+    }
+
+    /// The ranking as of now. `open` tells whether a position's provider can be sent calls.
+    pub fn publish(&mut self, now: Instant, open: impl Fn(usize) -> bool) -> Ranking {
+        let since_last = now.since(self.published);
+        self.published = now;
+        let mut ranking = Ranking::new(self.slots.len(), self.config.in_flight_doubles);
+        let others = float(self.shards as u64 - 1) / float(self.shards as u64);
+        for (provider, load) in self.loads.iter_mut().enumerate() {
+            load.settle(since_last);
+            ranking.set_load(provider, load.in_flight * others, load.usual, self.config.in_flight_doubles);
+        }
+        for (index, row) in self.rows.iter_mut().enumerate() {
+            if let (Some(row), Some(index)) = (row, RowIndex::at(index)) {
+                row.publish(now, since_last, index, &self.slots, &open, &self.config, &mut ranking);
+            }
+        }
+        ranking
+    }
+
+    /// The figures of a position's provider in a row; `None` while it is unknown.
+    #[must_use]
+    pub fn score(&self, now: Instant, row: RowIndex, provider: usize) -> Option<Score> {
+        let cell = self.rows[row.index()].as_ref()?.cells.get(provider)?.as_ref()?;
+        score::score(now, &cell.window, cell.tail, &self.config)
+    }
+
+    /// The slot that leads a row.
+    #[must_use]
+    pub fn leader(&self, row: RowIndex) -> Option<u64> {
+        self.rows[row.index()].as_ref()?.leader
+    }
+}
+
+impl Usual {
+    fn settle(&mut self, since_last: Duration) {
+        let seconds = since_last.as_secs_f64().max(1e-3);
+        let step = 1.0 - (-seconds / USUAL_S).exp();
+        self.usual += (self.busy_us / 1e6 / seconds - self.usual) * step;
+        self.busy_us = 0.0;
+    }
+}
+
+impl Row {
+    fn new(providers: usize) -> Self {
+        Self { cells: (0..providers).map(|_| None).collect(), leader: None, plan: Plan::default(), calls: 0 }
+    }
+
+    #[allow(clippy::too_many_arguments)] // one moment's view of the board, taken apart
+    fn publish(
+        &mut self,
+        now: Instant,
+        since_last: Duration,
+        index: RowIndex,
+        slots: &[u64],
+        open: &impl Fn(usize) -> bool,
+        config: &RankingConfig,
+        ranking: &mut Ranking,
+    ) {
+        let costs: Vec<_> =
+            self.cells.iter().map(|cell| cell.as_ref().and_then(|cell| cell.cost(now, config))).collect();
+        let leader = self.elect(&costs, slots, config);
+        let calls = std::mem::take(&mut self.calls);
+        let Some((leader, best)) = leader.and_then(|leader| Some((leader, costs[leader]?))) else { return };
+        let prospect = |(provider, (cell, &cost)): (usize, (&Option<Cell>, _))| Prospect {
+            cost,
+            sampled: cell.as_ref().and_then(|cell| cell.window.sampled),
+            attempts: cell.as_ref().map_or(0, |cell| cell.window.attempts),
+            open: open(provider),
+        };
+        let prospects: Vec<_> = self.cells.iter().zip(&costs).enumerate().map(prospect).collect();
+        let explore = self.plan.next(now, since_last, float(calls), best, &prospects, config);
+        let entries = self.cells.iter().zip(&costs).enumerate().map(|(provider, (cell, cost))| {
+            let favour = if provider == leader { 1.0 + config.hysteresis } else { 1.0 };
+            cost.zip(cell.as_ref()).map_or(Entry::UNKNOWN, |(cost, cell)| Entry {
+                cost_us: narrow(cost.us / favour),
+                mean_us: narrow(cell.window.mean_us),
+                poor: cost.poor,
+            })
+        });
+        ranking.set(index, entries, explore);
+    }
+
+    /// Who leads: the one before, unless another is clearly better. Who is poor leads only among the poor.
+    fn elect(&mut self, costs: &[Option<Cost>], slots: &[u64], config: &RankingConfig) -> Option<usize> {
+        let key = |provider: usize| costs[provider].map(|cost| (cost.poor, cost.us));
+        let (best, (poor, best_us)) = (0..costs.len())
+            .filter_map(|provider| Some((provider, key(provider)?)))
+            .min_by(|(_, a), (_, b)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))?;
+        let stays = |&provider: &usize| {
+            key(provider).is_some_and(|(now_poor, us)| now_poor == poor && us <= best_us * (1.0 + config.hysteresis))
+        };
+        let before = self.leader.and_then(|leader| slots.iter().position(|&slot| slot == leader));
+        let leader = before.filter(stays).unwrap_or(best);
+        self.leader = Some(slots[leader]);
+        Some(leader)
+    }
+}
+
+impl Cell {
+    fn new(now: Instant) -> Self {
+        Self { window: Window::new(now), tail: Tail::default() }
+    }
+
+    fn cost(&self, now: Instant, config: &RankingConfig) -> Option<Cost> {
+        score::cost(now, &self.window, self.tail, config)
+    }
+}

@@ -1,0 +1,169 @@
+//! What control publishes for one chain: every provider's cost in every row, immutable.
+//!
+//! A *row* is a method class, or a method that was promoted because it is not like its class ([`RowIndex`]). A shard reads
+//! one row per attempt: a slice of small entries in the order of the chain's providers, contiguous, nothing looked up by name,
+//! nothing allocated. All judgement went in before: the entry's cost has its hysteresis and its widening in it, and whom to explore
+//! next, and how often, is one provider and one number. A shard that never hears of a newer ranking goes on with this one.
+
+use crate::jsonrpc::MethodClass;
+use crate::limits::{PROMOTED_METHODS_MAX, PROVIDERS_PER_CHAIN_MAX};
+
+/// Rows that a chain can have.
+pub const ROWS_MAX: usize = MethodClass::ALL.len() + PROMOTED_METHODS_MAX;
+const _: () = assert!(ROWS_MAX <= u8::MAX as usize);
+
+/// Which row a call is ranked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowIndex(u8);
+
+impl RowIndex {
+    /// The row of a promoted method, by its position among them; `None` past [`PROMOTED_METHODS_MAX`].
+    #[must_use]
+    pub fn promoted(position: usize) -> Option<Self> {
+        let row = u8::try_from(MethodClass::ALL.len() + position).ok()?;
+        (position < PROMOTED_METHODS_MAX).then_some(Self(row))
+    }
+
+    /// The row at a position among all; `None` past the last.
+    #[must_use]
+    pub fn at(index: usize) -> Option<Self> {
+        u8::try_from(index).ok().filter(|_| index < ROWS_MAX).map(Self)
+    }
+
+    /// Its position among all rows.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl RowIndex {
+    /// The row of a class.
+    #[must_use]
+    pub const fn of_class(class: MethodClass) -> Self {
+        Self(class as u8)
+    }
+}
+
+impl From<MethodClass> for RowIndex {
+    fn from(class: MethodClass) -> Self {
+        Self::of_class(class)
+    }
+}
+
+/// One provider in one row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Entry {
+    /// What ranking compares, in microseconds; more than any real one where nothing is known.
+    pub cost_us: f32,
+    /// What a call to it takes on average, in microseconds; 0 where nothing is known. For regret.
+    pub mean_us: f32,
+    /// Below the success-rate floor: only when nobody else is ready.
+    pub poor: bool,
+}
+
+impl Entry {
+    /// Nothing is known: behind everyone of whom something is.
+    pub const UNKNOWN: Self = Self { cost_us: 1e9, mean_us: 0.0, poor: false };
+}
+
+/// Calls under way at one provider, as the node knows them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Added to the shard's own calls under way: those of the other shards, less those that are usual.
+    pub offset: f32,
+    /// What one call beyond adds to the cost, as a part of it.
+    pub each: f32,
+}
+
+/// A grant: `calls` of `shard` go to `provider` for the evidence alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explore {
+    pub provider: u8,
+    pub shard: u16,
+    pub calls: u8,
+    /// Another number is another grant: the same one published again is not carried out again.
+    pub number: u32,
+}
+
+impl Explore {
+    pub const NOBODY: Self = Self { provider: 0, shard: 0, calls: 0, number: 0 };
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ranking {
+    providers: usize,
+    loads: Vec<Load>,
+    /// Row after row, `providers` each.
+    entries: Vec<Entry>,
+    explore: Vec<Explore>,
+    /// Whether a row says anything, a bit each.
+    spoken: u64,
+}
+const _: () = assert!(ROWS_MAX <= u64::BITS as usize && PROVIDERS_PER_CHAIN_MAX <= u8::MAX as usize);
+
+impl Ranking {
+    /// A ranking of `providers` that says nothing yet. Providers beyond [`PROVIDERS_PER_CHAIN_MAX`] are left out.
+    #[must_use]
+    pub fn new(providers: usize, in_flight_doubles: f64) -> Self {
+        let providers = providers.min(PROVIDERS_PER_CHAIN_MAX);
+        let load = Load { offset: 0.0, each: narrow(in_flight_doubles.max(1.0).recip()) };
+        Self {
+            providers,
+            loads: vec![load; providers],
+            entries: vec![Entry::UNKNOWN; providers * ROWS_MAX],
+            explore: vec![Explore::NOBODY; ROWS_MAX],
+            spoken: 0,
+        }
+    }
+
+    /// How many providers it is about. One of another number was made for another configuration.
+    #[must_use]
+    pub const fn providers(&self) -> usize {
+        self.providers
+    }
+
+    /// The entries of a row by provider; `None` while nothing is known of any.
+    #[must_use]
+    pub fn row(&self, row: RowIndex) -> Option<&[Entry]> {
+        let spoken = self.spoken & (1 << row.index()) != 0;
+        spoken.then(|| &self.entries[row.index() * self.providers..][..self.providers])
+    }
+
+    /// Whom to explore in a row.
+    #[must_use]
+    pub fn explore(&self, row: RowIndex) -> Explore {
+        self.explore.get(row.index()).copied().unwrap_or(Explore::NOBODY)
+    }
+
+    /// Loads by provider.
+    #[must_use]
+    pub fn loads(&self) -> &[Load] {
+        &self.loads
+    }
+
+    /// Sets a row. `entries` are by provider.
+    pub fn set(&mut self, row: RowIndex, entries: impl Iterator<Item = Entry>, explore: Explore) {
+        let (start, count) = (row.index() * self.providers, self.providers);
+        for (slot, entry) in self.entries[start..start + count].iter_mut().zip(entries) {
+            *slot = entry;
+        }
+        self.explore[row.index()] = explore;
+        self.spoken |= 1 << row.index();
+    }
+
+    /// Sets what is under way at a provider: at the other shards, and usually.
+    pub fn set_load(&mut self, provider: usize, elsewhere: f64, usual: f64, in_flight_doubles: f64) {
+        if let Some(load) = self.loads.get_mut(provider) {
+            let each = narrow((in_flight_doubles + usual).max(1.0).recip());
+            *load = Load { offset: narrow(elsewhere - usual), each };
+        }
+    }
+}
+
+/// Single precision is exact to a ten-millionth: far below what is measured.
+#[allow(clippy::cast_possible_truncation)]
+pub(super) const fn narrow(value: f64) -> f32 {
+    value as f32
+}

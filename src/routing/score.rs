@@ -1,0 +1,145 @@
+//! What a provider is worth for a class of calls: one number to rank by, and the figures that pages show.
+//!
+//! The **cost** is the configured percentile of the latency, unanswered calls included as slower than any answer. With
+//! many samples it is read off the window. With few, a percentile is a guess at best (the 90th of five samples is their
+//! slowest), while the *mean* of five logarithms is already good to a few percent. So the cost is inferred: the mean, plus
+//! the distance from mean to percentile that this provider had when it was known well, or else the one of a distribution
+//! of the usual skew. The two are blended by evidence, and then *widened*: one standard error dearer, so that who is
+//! little known must be clearly better in order to win.
+//!
+//! `ln cost = w · ln P + (1 − w) · (mean + tail) + widening · spread / √n`, with `w = n / (n + samples_trusted)`.
+//!
+//! The **hope** is the same, two standard errors cheaper, or what a beginning change for the better promises, whichever is
+//! less: where it is below the leader's cost, a look is worth its price.
+
+use std::time::Duration;
+
+use super::settings::RankingConfig;
+use super::window::Window;
+use crate::limits::LATENCY_US_MAX;
+use crate::time::Instant;
+
+/// Distance from the mean to the percentile in logarithms where nothing better is known, per unit of spread: the 90th of a normal one.
+const TAIL_PER_SPREAD: f64 = 1.28;
+/// A provider with less evidence is unknown: a lone sample after three half-lives.
+pub(super) const WEIGHT_MIN: f64 = 0.125;
+/// Effective samples at which a provider's own tail is worth remembering.
+const TAIL_SAMPLES: f64 = 100.0;
+/// Most of what is learned of the tail at once.
+const TAIL_STEP: f64 = 0.1;
+
+/// A provider's place in one class, as ranking reckons.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cost {
+    pub(super) us: f64,
+    pub(super) hope_us: f64,
+    /// What a call to it is expected to take, not widened: the price of a look.
+    pub(super) typical_us: f64,
+    /// Fails more than the floor allows.
+    pub(super) poor: bool,
+}
+
+/// The tail that a provider has shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tail(Option<f64>);
+
+impl Tail {
+    /// Looks again while much is known.
+    pub(super) fn learn(&mut self, window: &Window, config: &RankingConfig) {
+        if window.known.answered() < TAIL_SAMPLES {
+            return;
+        }
+        let shown = window.known.answered_percentile(config.percentile).zip(window.known.ln_mean());
+        if let Some(tail) = shown.map(|(us, mean)| us.ln() - mean) {
+            let before = self.0.unwrap_or(tail);
+            self.0 = Some(before + (tail - before) * TAIL_STEP);
+        }
+    }
+}
+
+/// The cost of the provider that `window` is about; `None` while it is unknown.
+pub(super) fn cost(now: Instant, window: &Window, tail: Tail, config: &RankingConfig) -> Option<Cost> {
+    let known = &window.known;
+    let weight = known.weight() * window.fading(now, config);
+    if weight < WEIGHT_MIN {
+        return None;
+    }
+    let poor = is_poor(now, window, config);
+    let worst = worst_us().ln();
+    let Some(mean) = known.ln_mean() else {
+        return Some(Cost { us: worst_us(), hope_us: worst_us(), typical_us: worst_us(), poor });
+    };
+    let spread = known.spread();
+    let tail = tail.0.unwrap_or(TAIL_PER_SPREAD * spread);
+    let trust = weight / (weight + config.samples_trusted);
+    let direct = known.percentile(config.percentile).map_or(worst, f64::ln);
+    let ln = trust * direct + (1.0 - trust) * (mean + tail);
+    let error = spread / weight.sqrt();
+    let hope = (ln - 2.0 * error).min(window.promise().map_or(f64::INFINITY, |promise| promise + tail));
+    Some(Cost {
+        us: (ln + config.widening * error).min(worst).exp(),
+        hope_us: hope.min(worst).exp(),
+        typical_us: if known.percentile(0.5).is_some() { mean.exp() } else { worst_us() },
+        poor,
+    })
+}
+
+fn is_poor(now: Instant, window: &Window, config: &RankingConfig) -> bool {
+    let fading = window.fading(now, config);
+    let (answers, failures) = (window.answers * fading, window.failures * fading);
+    let attempts = answers + failures;
+    attempts >= config.floor_samples && answers < config.success_floor * attempts
+}
+
+/// The cost of who answers nothing.
+fn worst_us() -> f64 {
+    super::window::float(LATENCY_US_MAX)
+}
+
+/// Figures of one (provider, class), for pages and metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// What it is ranked by, in microseconds: see the module.
+    pub cost_us: f64,
+    /// Mean and percentiles of the answers' latency, microseconds.
+    pub mean_us: f64,
+    pub p50_us: f64,
+    pub p90_us: f64,
+    pub p95_us: f64,
+    pub p99_us: f64,
+    /// Answers among answers and failures, 0 to 1; 1 while neither was seen.
+    pub success_rate: f64,
+    /// Refusals for a rate or a quota among all attempts, 0 to 1.
+    pub throttle_rate: f64,
+    /// Samples' worth of evidence.
+    pub samples: f64,
+    /// Since the last attempt.
+    pub age: Duration,
+    /// Below the success-rate floor: asked only when no other is ready.
+    pub poor: bool,
+    /// Times that it was found to have changed.
+    pub changes: u32,
+}
+
+/// The figures of the provider that `window` is about; `None` while it is unknown.
+pub(super) fn score(now: Instant, window: &Window, tail: Tail, config: &RankingConfig) -> Option<Score> {
+    let cost = cost(now, window, tail, config)?;
+    let known = &window.known;
+    let part = |part| known.answered_percentile(part).unwrap_or(0.0);
+    let rate = |these: f64, of: f64, none: f64| if of > 0.0 { these / of } else { none };
+    let attempts = window.answers + window.errors + window.limited + window.failures;
+    Some(Score {
+        cost_us: cost.us,
+        mean_us: window.mean_us,
+        p50_us: part(0.5),
+        p90_us: part(0.9),
+        p95_us: part(0.95),
+        p99_us: part(0.99),
+        success_rate: rate(window.answers, window.answers + window.failures, 1.0),
+        throttle_rate: rate(window.limited, attempts, 0.0),
+        samples: known.weight() * window.fading(now, config),
+        age: window.sampled.map_or(Duration::ZERO, |sampled| now.since(sampled)),
+        poor: cost.poor,
+        changes: window.changes,
+    })
+}

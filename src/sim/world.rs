@@ -1,0 +1,236 @@
+//! What a node meets: providers with latencies that change, faults that come and go, calls that arrive in bursts.
+//!
+//! A latency is `base · path(t) · class · exp(spread · skewed(z))` with `z` normal: lognormal, with a heavier right side. Written
+//! with `z` and not drawn inside, so that any percentile is known exactly (the oracle's knowledge), and one call's luck
+//! can be held against two providers (`z` in common: the difference is theirs).
+
+use std::time::Duration;
+
+use crate::jsonrpc::MethodClass;
+use crate::routing::Random;
+use crate::time::Instant;
+
+/// The normal deviate of a percentile, for those that tests ask for.
+pub(super) fn deviate(part: f64) -> f64 {
+    match (part * 100.0).round() as u32 {
+        50 => 0.0,
+        90 => 1.2816,
+        95 => 1.6449,
+        99 => 2.3263,
+        other => unreachable!("no test asks for the {other}th percentile"),
+    }
+}
+
+/// The classes that calls come in, each with what it costs beside a read.
+pub(super) const CLASSES: [(MethodClass, f64); 3] =
+    [(MethodClass::Read, 1.0), (MethodClass::Execute, 1.6), (MethodClass::Write, 2.0)];
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) providers: Vec<Provider>,
+    pub(super) shards: usize,
+    pub(super) calls_per_s: f64,
+    /// Every so often, ten times as many for a tenth of a second.
+    pub(super) bursts: bool,
+    /// How many of [`CLASSES`] are asked for.
+    pub(super) classes: usize,
+    pub(super) span: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Provider {
+    pub(super) base_ms: f64,
+    pub(super) spread: f64,
+    pub(super) skew: f64,
+    /// Logarithms of what the base is multiplied by, a step each.
+    pub(super) path: Vec<f64>,
+    pub(super) faults: Vec<Fault>,
+    /// Calls a second beyond which it refuses, and whether it then says for how long.
+    pub(super) limit: Option<(f64, Option<Duration>)>,
+    /// Blocks that its head differs from the chain's by: behind when negative, a lie when far ahead. For heads.
+    #[allow(dead_code, reason = "read by heads, when they join")]
+    pub(super) head_offset: i64,
+    pub(super) bucket: (f64, Instant),
+}
+
+/// Moments at which a drifting provider's latency changes.
+pub(super) const STEP: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fault {
+    pub(super) from: Instant,
+    pub(super) until: Instant,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// Connections are refused.
+    Dead,
+    /// Calls are taken and never answered.
+    Stall,
+    /// Dead every other half of this.
+    Flap(Duration),
+    /// This part of the calls is answered with rubbish.
+    Broken(f64),
+    /// Everything takes this many times as long.
+    Slow(f64),
+}
+
+/// What becomes of one call at a provider.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Reply {
+    Answer(Duration),
+    /// Nothing of the call was read.
+    Refused(Duration),
+    /// A page of HTML, a cut connection: the call may have been done.
+    Garbage(Duration),
+    Limited(Duration, Option<Duration>),
+    Silent,
+}
+
+impl Provider {
+    /// The latency of a call whose luck is `z`.
+    pub(super) fn latency(&self, now: Instant, class: f64, z: f64) -> Duration {
+        let step = (now.micros() / STEP.as_micros() as u64) as usize;
+        let path = self.path.get(step).or(self.path.last()).copied().unwrap_or(0.0);
+        let skewed = z + self.skew * z.max(0.0).powi(2);
+        let slow: f64 = self.active(now).map(|kind| if let Kind::Slow(times) = kind { times } else { 1.0 }).product();
+        Duration::from_secs_f64(
+            (self.base_ms / 1e3 * class * slow * (path + self.spread * skewed).exp()).clamp(5e-5, 100.0),
+        )
+    }
+
+    /// What it says to a call sent now.
+    pub(super) fn reply(&mut self, now: Instant, class: f64, z: f64, luck: f64) -> Reply {
+        let took = self.latency(now, class, z);
+        let round_trip = Duration::from_secs_f64(self.base_ms / 4e3);
+        if self.is_dead(now) {
+            return Reply::Refused(round_trip);
+        }
+        if self.active(now).any(|kind| kind == Kind::Stall) {
+            return Reply::Silent;
+        }
+        if let Some(retry_after) = self.refuses(now) {
+            return Reply::Limited(round_trip, retry_after);
+        }
+        if self.active(now).any(|kind| matches!(kind, Kind::Broken(part) if luck < part)) {
+            return Reply::Garbage(took);
+        }
+        Reply::Answer(took)
+    }
+
+    fn is_dead(&self, now: Instant) -> bool {
+        self.faults.iter().filter(|fault| fault.is_at(now)).any(|fault| match fault.kind {
+            Kind::Dead => true,
+            Kind::Flap(half) => (now.since(fault.from).as_micros() / half.as_micros().max(1)) % 2 == 0,
+            _ => false,
+        })
+    }
+
+    /// Since when it is dead without a break; not of flapping.
+    pub(super) fn dead_since(&self, now: Instant) -> Option<Instant> {
+        let dead = |fault: &&Fault| fault.is_at(now) && fault.kind == Kind::Dead;
+        self.faults.iter().filter(dead).map(|fault| fault.from).min()
+    }
+
+    /// Nothing is wrong with it, nor was within `calm` before.
+    pub(super) fn is_well(&self, now: Instant, calm: Duration) -> bool {
+        self.limit.is_none() && self.faults.iter().all(|fault| now < fault.from || fault.until + calm <= now)
+    }
+
+    fn active(&self, now: Instant) -> impl Iterator<Item = Kind> {
+        self.faults.iter().filter(move |fault| fault.is_at(now)).map(|fault| fault.kind)
+    }
+
+    fn refuses(&mut self, now: Instant) -> Option<Option<Duration>> {
+        let (per_s, retry_after) = self.limit?;
+        let (tokens, at) = self.bucket;
+        let tokens = (tokens + now.since(at).as_secs_f64() * per_s).min(per_s);
+        self.bucket = ((tokens - 1.0).max(0.0), now);
+        (tokens < 1.0).then_some(retry_after)
+    }
+}
+
+impl Fault {
+    fn is_at(&self, now: Instant) -> bool {
+        self.from <= now && now < self.until
+    }
+}
+
+/// A walk of `steps`, each moving by a normal step of `per_step`, drawn back towards 0 so that it stays within a factor of about two.
+pub(super) fn walk(random: &mut Random, steps: usize, per_step: f64) -> Vec<f64> {
+    let mut at = 0.0;
+    (0..steps)
+        .map(|_| {
+            at += normal(random) * per_step - at * per_step * per_step * 4.0;
+            at
+        })
+        .collect()
+}
+
+pub(super) fn normal(random: &mut Random) -> f64 {
+    (-2.0 * random.next_unit().ln()).sqrt() * (std::f64::consts::TAU * random.next_unit()).cos()
+}
+
+pub(super) fn between(random: &mut Random, low: f64, high: f64) -> f64 {
+    low + (high - low) * random.next_unit()
+}
+
+/// A small world of everything that may go wrong.
+pub(super) fn troubled(seed: u64, span: Duration) -> World {
+    let random = &mut Random::new(seed);
+    let count = 2 + random.next_u64() as usize % 4;
+    let span_s = span.as_secs_f64();
+    let steps = (span.as_millis() / STEP.as_millis()) as usize + 1;
+    let providers = (0..count).map(|_| {
+        let mut provider = Provider {
+            base_ms: between(random, 5.0, 120.0),
+            spread: between(random, 0.1, 0.6),
+            skew: between(random, 0.0, 0.3),
+            path: walk(random, steps, 0.01),
+            ..Provider::default()
+        };
+        if random.next_unit() < 0.6 {
+            provider.faults = faults(random, span_s);
+        }
+        if random.next_unit() < 0.2 {
+            let retry_after = (random.next_unit() < 0.5).then(|| Duration::from_secs(1 + random.next_u64() % 3));
+            provider.limit = Some((between(random, 5.0, 60.0), retry_after));
+        }
+        provider.head_offset = [0, 0, -10, 1_000_000][random.next_u64() as usize % 4];
+        provider
+    });
+    let providers = providers.collect();
+    World {
+        providers,
+        shards: 1 + random.next_u64() as usize % 3,
+        calls_per_s: between(random, 15.0, 80.0),
+        bursts: random.next_unit() < 0.5,
+        classes: 1 + random.next_u64() as usize % CLASSES.len(),
+        span,
+    }
+}
+
+fn faults(random: &mut Random, span_s: f64) -> Vec<Fault> {
+    // One in ten seconds, on average; each lasts up to a third of a small world, or up to a minute of a large one.
+    let count = 1 + (random.next_unit() * span_s / 5.0) as usize;
+    (0..count)
+        .map(|_| {
+            let from = between(random, 0.0, span_s);
+            let until = from + between(random, 0.2, (span_s / 3.0).min(60.0));
+            let kind = match random.next_u64() % 5 {
+                0 => Kind::Dead,
+                1 => Kind::Stall,
+                2 => Kind::Flap(Duration::from_millis(100 + random.next_u64() % 900)),
+                3 => Kind::Broken(between(random, 0.1, 1.0)),
+                _ => Kind::Slow(between(random, 1.5, 10.0)),
+            };
+            Fault { from: at(from), until: at(until), kind }
+        })
+        .collect()
+}
+
+pub(super) fn at(seconds: f64) -> Instant {
+    Instant::START + Duration::from_secs_f64(seconds)
+}
