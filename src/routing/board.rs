@@ -255,3 +255,94 @@ impl Cell {
         score::cost(now, &self.window, self.tail, config)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ranking::Load;
+    use super::*;
+    use crate::jsonrpc::MethodClass;
+
+    const ROW: RowIndex = RowIndex::of_class(MethodClass::Read);
+
+    fn ms(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    fn board(slots: &[u64]) -> Board {
+        Board::new(ms(0), slots, 2, RankingConfig::default())
+    }
+
+    fn answers(board: &mut Board, at: Instant, slot: u64, took_ms: u64, count: u64) {
+        let tally = Tally { answers: count, ..Tally::default() };
+        board.merge_values(at, 0, slot, ROW, &[(took_ms * 1000, count)], &tally);
+    }
+
+    fn costs(board: &mut Board, at: Instant) -> Option<Vec<f32>> {
+        board.publish(at, |_| true).row(ROW).map(|row| row.iter().map(|entry| entry.cost_us).collect())
+    }
+
+    #[test]
+    fn nothing_is_said_before_anything_is_known() {
+        let mut board = board(&[7, 9]);
+        assert_eq!(costs(&mut board, ms(250)), None);
+        answers(&mut board, ms(300), 9, 20, 5);
+        let costs = costs(&mut board, ms(500)).expect("a row");
+        assert!(costs[0] > 1e8 && costs[1] < 1e5, "{costs:?}");
+        assert_eq!(board.leader(ROW), Some(9));
+    }
+
+    #[test]
+    fn a_histogram_says_what_its_values_say() {
+        let (mut one, mut other) = (board(&[1]), board(&[1]));
+        let mut histogram = Histogram::new_with_bounds(1, 120_000_000, 2).expect("bounds");
+        for took_us in [15_000, 20_000, 20_000, 31_000] {
+            histogram.record(took_us).expect("within bounds");
+        }
+        let tally = Tally { answers: 4, ..Tally::default() };
+        one.merge(ms(1), 0, 1, ROW, &histogram, &tally);
+        other.merge_values(ms(1), 0, 1, ROW, &[(15_000, 1), (20_000, 2), (31_000, 1)], &tally);
+        let cost = |board: &Board| board.score(ms(1), ROW, 0).map_or(0.0, |score| score.cost_us);
+        assert!((cost(&one) / cost(&other) - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn the_leader_stays_until_another_is_clearly_better() {
+        // Latency of the second, beside 100 ms of the first → who leads.
+        for (took_ms, leader) in [(100, 1), (98, 1), (90, 2)] {
+            let mut board = board(&[1, 2]);
+            answers(&mut board, ms(0), 1, 100, 400);
+            board.publish(ms(0), |_| true);
+            answers(&mut board, ms(1), 2, took_ms, 400);
+            let costs = costs(&mut board, ms(250)).expect("a row");
+            assert_eq!(board.leader(ROW), Some(leader), "{took_ms} ms");
+            assert_eq!(costs[0] < costs[1], leader == 1, "shards see it: {costs:?}");
+        }
+    }
+
+    #[test]
+    fn a_reload_keeps_what_is_known_of_slots_that_stay() {
+        let mut board = board(&[1, 2]);
+        answers(&mut board, ms(0), 1, 10, 50);
+        answers(&mut board, ms(0), 2, 20, 50);
+        board.publish(ms(0), |_| true);
+        board.place(&[3, 2, 1]);
+        let costs = costs(&mut board, ms(250)).expect("a row");
+        assert!(costs[0] > 1e8 && costs[2] < costs[1] && costs[1] < 1e5, "{costs:?}");
+        answers(&mut board, ms(300), 99, 1, 50);
+        assert_eq!(board.leader(ROW), Some(1));
+    }
+
+    #[test]
+    fn the_usual_load_weighs_nothing() {
+        let mut board = board(&[1]);
+        // 200 calls a second of 100 ms: 20 under way.
+        board.on_in_flight(1, 20);
+        let mut load = Load { offset: 0.0, each: 0.0 };
+        for tick in 1..=40 {
+            answers(&mut board, ms(tick * 250), 1, 100, 50);
+            load = board.publish(ms(tick * 250), |_| true).loads()[0];
+        }
+        assert!((-10.5..=-9.5).contains(&load.offset), "ten elsewhere, twenty usual: {load:?}");
+        assert!((load.each * 84.0 - 1.0).abs() < 0.1);
+    }
+}

@@ -9,9 +9,10 @@
 //!   sample has come back, or has had its time.
 //! - **Turns.** The grant goes to whoever has gone longest without a sample, so that all are seen at even distances. Who
 //!   gets traffic anyway needs none.
-//! - **Promise.** One whose [hope](super::score) is below the best's cost waits an eighth as long, and gets several samples
-//!   at once, on credit where need be: a provider that has become better is found out within a second or two of its first
-//!   surprising answer. Debts are paid by fewer explored calls later: the share holds over time.
+//! - **Hope.** One that may well be the best, as far as its evidence goes, has its turn twice as often.
+//! - **Promise.** One that seems to have become better than the best gets several samples at once, on credit where need be: it
+//!   is found out within a second or two of its first surprising answer. Debts are paid by fewer explored calls later: the
+//!   share holds over time.
 //! - **Budget.** One whose calls are expected to take longer than the best's times [`RankingConfig::explore_factor`] gets none
 //!   (expected, not as ranked: thin evidence is ranked dearer, and must not be kept thin by that) ...
 //! - **No starving.** ... unless it has not been seen for [`RankingConfig::explore_stale`], or never: then it gets a grant
@@ -33,7 +34,8 @@ const RETURN: Duration = Duration::from_millis(750);
 const RETURN_CALLS: f64 = 8.0;
 /// The longest that a grant may wait for calls.
 const RETURN_MAX: Duration = Duration::from_secs(30);
-/// How much sooner a promising provider's turn comes.
+/// How much sooner the turn comes of one that may be the best, and of one that seems to have become it.
+const HOPE_HASTE: f64 = 2.0;
 const PROMISE_HASTE: f64 = 8.0;
 /// Samples that decide about a promising one, and the most that is owed for them.
 const PROMISE_SAMPLES: f64 = 4.0;
@@ -164,8 +166,16 @@ impl Plan {
             return None;
         }
         let age = prospect.sampled.map_or(config.explore_stale * 2, |sampled| now.since(sampled));
-        let promising = prospect.cost.is_some_and(|cost| cost.hope_us < best.us && cost.us > best.us && !cost.poor);
-        let haste = if promising { PROMISE_HASTE } else { 1.0 };
+        let rivals = |us: f64| prospect.cost.is_some_and(|cost| us < best.us && cost.us > best.us && !cost.poor);
+        let promising = prospect.cost.and_then(|cost| cost.promise_us).is_some_and(rivals);
+        let hoped = prospect.cost.is_some_and(|cost| rivals(cost.hope_us));
+        let haste = if promising {
+            PROMISE_HASTE
+        } else if hoped {
+            HOPE_HASTE
+        } else {
+            1.0
+        };
         let claim = Claim { provider, urgency: age.as_secs_f64() * haste, promising, calls: 1.0 };
         if age >= config.explore_stale {
             return Some(Claim { promising: false, ..claim });
@@ -221,4 +231,123 @@ fn small(provider: usize) -> u8 {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 const fn whole(calls: f64) -> u8 {
     calls as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(250);
+
+    fn cost(typical_ms: f64) -> Cost {
+        let us = typical_ms * 1_500.0;
+        Cost { us, hope_us: us * 0.9, promise_us: None, typical_us: typical_ms * 1_000.0, poor: false }
+    }
+
+    /// A chain whose first provider has all the traffic; grants are carried out at once.
+    struct Chain {
+        plan: Plan,
+        prospects: Vec<Prospect>,
+        now: Instant,
+        /// Explored calls by provider, and the longest that each went unseen.
+        explored: Vec<u64>,
+        unseen: Vec<Duration>,
+        done: u32,
+    }
+
+    impl Chain {
+        fn new(typical_ms: &[f64]) -> Self {
+            let prospect = |&ms: &f64| Prospect {
+                cost: (ms > 0.0).then(|| cost(ms)),
+                sampled: (ms > 0.0).then_some(Instant::START),
+                attempts: 0,
+                open: true,
+            };
+            let prospects: Vec<_> = typical_ms.iter().map(prospect).collect();
+            let (explored, unseen) = (vec![0; prospects.len()], vec![Duration::ZERO; prospects.len()]);
+            Self { plan: Plan::default(), prospects, now: Instant::START, explored, unseen, done: 0 }
+        }
+
+        /// `calls` in each interval. Those in `deaf` are never reached by their grants.
+        fn play(&mut self, seconds: u64, calls: f64, deaf: &[usize]) {
+            let config = RankingConfig::default();
+            for _ in 0..seconds * 4 {
+                self.now = self.now + INTERVAL;
+                self.prospects[0].sampled = Some(self.now);
+                self.plan.on_calls(0, calls);
+                let best = self.prospects[0].cost.expect("a leader");
+                let explore = self.plan.next(self.now, INTERVAL, calls, best, &self.prospects, &config);
+                let provider = usize::from(explore.provider);
+                if explore.calls > 0 && explore.number != self.done && !deaf.contains(&provider) {
+                    self.done = explore.number;
+                    let prospect = &mut self.prospects[provider];
+                    let unseen = prospect.sampled.map_or(Duration::ZERO, |sampled| self.now.since(sampled));
+                    self.unseen[provider] = self.unseen[provider].max(unseen);
+                    prospect.sampled = Some(self.now + Duration::from_micros(1));
+                    prospect.attempts += u64::from(explore.calls);
+                    self.explored[provider] += u64::from(explore.calls);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_share_holds_and_all_are_seen_at_even_distances() {
+        let mut chain = Chain::new(&[30.0, 40.0, 50.0, 60.0]);
+        chain.play(100, 12.5, &[]);
+        let explored: u64 = chain.explored.iter().sum();
+        assert!((95..=104).contains(&explored), "2 % of 5,000: {:?}", chain.explored);
+        assert_eq!(chain.explored[0], 0, "who has the traffic needs no look");
+        assert!(chain.unseen.iter().all(|&unseen| unseen <= Duration::from_secs(4)), "{:?}", chain.unseen);
+    }
+
+    #[test]
+    fn who_is_too_slow_is_seen_when_its_evidence_is_old() {
+        let mut chain = Chain::new(&[30.0, 40.0, 500.0]);
+        chain.play(300, 12.5, &[]);
+        assert!((8..=10).contains(&chain.explored[2]), "{:?}", chain.explored);
+        assert!(chain.unseen[2] <= Duration::from_secs(31), "{:?}", chain.unseen);
+    }
+
+    #[test]
+    fn the_unknown_is_seen_at_once_and_on_a_quiet_chain_too() {
+        let mut chain = Chain::new(&[30.0, 0.0]);
+        chain.play(1, 12.5, &[]);
+        assert_eq!(chain.explored[1], 1);
+        let mut quiet = Chain::new(&[30.0, 40.0]);
+        quiet.play(300, 0.025, &[]);
+        assert!(quiet.explored[1] >= 8, "{:?}", quiet.explored);
+    }
+
+    #[test]
+    fn a_promise_is_looked_into_at_once_and_paid_for_later() {
+        let mut chain = Chain::new(&[30.0, 40.0, 50.0]);
+        chain.play(20, 12.5, &[]);
+        let before = chain.explored.clone();
+        chain.prospects[2].cost = Some(Cost { promise_us: Some(10_000.0), ..cost(50.0) });
+        chain.play(1, 12.5, &[]);
+        assert!(chain.explored[2] >= before[2] + 4, "{:?} after {before:?}", chain.explored);
+        chain.prospects[2].cost = Some(cost(50.0));
+        chain.play(79, 12.5, &[]);
+        let explored: u64 = chain.explored.iter().sum();
+        assert!(explored <= 106, "{explored}");
+    }
+
+    #[test]
+    fn grants_in_vain_leave_the_turns_to_others() {
+        let mut chain = Chain::new(&[30.0, 40.0, 0.0]);
+        chain.play(100, 12.5, &[2]);
+        assert!(chain.explored[1] > 70, "{:?}", chain.explored);
+    }
+
+    #[test]
+    fn shards_have_grants_as_they_have_calls() {
+        let mut plan = Plan::default();
+        let mut grants = [0_u32; 3];
+        for _ in 0..1000 {
+            [(0, 6.0), (1, 3.0), (2, 1.0)].into_iter().for_each(|(shard, calls)| plan.on_calls(shard, calls));
+            grants[plan.shard()] += 1;
+        }
+        assert!(grants[0].abs_diff(600) < 50 && grants[1].abs_diff(300) < 50 && grants[2] > 50, "{grants:?}");
+    }
 }

@@ -2,14 +2,18 @@
 //!
 //! ```text
 //!   Attempts ──asks──▶ Ranker ──reads──▶ Standing = Breaker + Cooldown   (one per provider, all shards)
-//!   (one per call)     (per shard and chain: latencies, turns, draws)
+//!   (one per call)     (per shard and chain)  └────▶ Ranking             (one per chain, published by control)
+//!                                                       ▲
+//!   rows of all shards ──merge──▶ Board = Window, Score, Plan            (one per chain, control's)
 //! ```
 //!
-//! A shard asks a call's [`Attempts`] for the next step, does it, tells the provider's [`Standing`] and the
-//! [`Ranker::latencies`] how it went, and asks again. Nothing here names a socket, a runtime or a clock: moments and
+//! A shard asks a call's [`Attempts`] for the next step, does it, tells the provider's [`Standing`] and the [`Ranker`]
+//! how it went, and asks again. Control merges what shards measured into the chain's [`Board`] and publishes its
+//! [`Ranking`], which shards [`adopt`](Ranker::adopt). Nothing here names a socket, a runtime or a clock: moments and
 //! seeds are handed in, so that the simulator can drive it all.
 //!
-//! Reading order: `health` (the words), `breaker`, `cooldown`, `standing`, `latency`, `turns`, `rank`, `attempt`.
+//! Reading order, of a shard: `health` (the words), `breaker`, `cooldown`, `standing`, `latency`, `turns`, `rank`, `attempt`; of
+//! control: `settings`, `sketch`, `window`, `score`, `explore`, `board`, `ranking`, `promote`, `regret`.
 
 mod allowance;
 mod attempt;
@@ -20,9 +24,11 @@ mod cooldown;
 mod explore;
 mod health;
 mod latency;
+mod promote;
 mod random;
 mod rank;
 mod ranking;
+mod regret;
 mod score;
 mod settings;
 mod sketch;
@@ -38,9 +44,11 @@ pub use candidates::{Facts, Providers, Tried};
 pub use cooldown::{Cooldown, CooldownConfig, Rest, RestChange};
 pub use health::{Health, Next};
 pub use latency::{AWAITED_US, EXPLORE_EVERY, Evidence, HALF_LIFE, Latencies, MASS_MIN};
+pub use promote::Promotions;
 pub use random::Random;
 pub use rank::{Demand, EXPLORE_APART, IN_FLIGHT_DOUBLES, InsteadOf, Nobody, Pick, Ranker};
 pub use ranking::{Entry, Explore, Load, ROWS_MAX, Ranking, RowIndex};
+pub use regret::{Compared, Regret};
 pub use score::Score;
 pub use settings::RankingConfig;
 pub use standing::{Changes, Gate, Outcome, Standing, StandingConfig};

@@ -670,4 +670,108 @@ mod tests {
         }
         assert_eq!(asked, 10);
     }
+
+    const ROW: RowIndex = RowIndex::of_class(CLASS);
+
+    /// A published ranking of these costs, in ms.
+    fn published(costs_ms: &[f32], explore: Explore) -> Arc<Ranking> {
+        let mut ranking = Ranking::new(costs_ms.len(), 64.0);
+        let entry = |&ms: &f32| Entry { cost_us: ms * 1000.0, mean_us: ms * 500.0, poor: false };
+        ranking.set(ROW, costs_ms.iter().map(entry), explore);
+        Arc::new(ranking)
+    }
+
+    fn ranked(costs_ms: &[f32], explore: Explore) -> Ranker {
+        let mut ranker = Ranker::new(costs_ms.len(), 1);
+        ranker.adopt(published(costs_ms, explore), 0);
+        ranker
+    }
+
+    #[test]
+    fn what_control_published_comes_before_own_means() {
+        let mut ranker = knowing(&[10, 20, 30]);
+        let table = Table::new(&[READY; 3]);
+        assert_eq!(order(&mut ranker, demand(Strategy::Fastest), &table), [0, 1, 2]);
+        ranker.adopt(published(&[30.0, 20.0, 10.0], Explore::NOBODY), 0);
+        assert_eq!(order(&mut ranker, demand(Strategy::Fastest), &table), [2, 1, 0]);
+        ranker.adopt(published(&[1.0], Explore::NOBODY), 0);
+        assert_eq!(order(&mut ranker, demand(Strategy::Fastest), &table), [2, 1, 0], "one of another configuration");
+        ranker.on_answer(0, CLASS, ms(0), Duration::from_secs(9));
+        assert_eq!(ranker.latencies.evidence(0, CLASS, ms(0)), Evidence::Known(10_000.0), "no longer fed");
+    }
+
+    #[test]
+    fn who_is_below_the_floor_goes_after_all_that_are_ready() {
+        let mut ranking = Ranking::new(3, 64.0);
+        let entry = |(cost_us, poor)| Entry { cost_us, mean_us: 0.0, poor };
+        ranking.set(ROW, [(10.0, true), (30.0, false), (20.0, true)].into_iter().map(entry), Explore::NOBODY);
+        let mut ranker = Ranker::new(3, 1);
+        ranker.adopt(Arc::new(ranking), 0);
+        for strategy in [Strategy::Fastest, Strategy::Priority] {
+            assert_eq!(order(&mut ranker, demand(strategy), &Table::new(&[READY; 3])), [1, 0, 2], "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn calls_beyond_the_usual_make_dearer() {
+        let mut ranking = Ranking::new(2, 64.0);
+        let entry = |cost_us| Entry { cost_us, mean_us: 0.0, poor: false };
+        ranking.set(ROW, [100.0, 150.0].into_iter().map(entry), Explore::NOBODY);
+        ranking.set_load(0, 50.0, 100.0, 64.0);
+        let mut ranker = Ranker::new(2, 1);
+        ranker.adopt(Arc::new(ranking), 0);
+        // Own calls under way → who is asked: 50 elsewhere and 50 here are usual, 82 beyond make it half as dear again.
+        for (in_flight, expected) in [(0, 0), (50, 0), (131, 0), (133, 1)] {
+            let table = Table::new(&[Facts { in_flight, ..READY }, READY]);
+            let pick = ranker.pick(ms(0), demand(Strategy::Fastest), Tried::none(), true, &table);
+            assert_eq!(pick.map(|pick| pick.provider), Ok(expected), "{in_flight}");
+        }
+    }
+
+    #[test]
+    fn a_grant_is_carried_out_once_by_its_shard_and_apart() {
+        let explore = Explore { provider: 2, shard: 1, calls: 3, number: 5 };
+        let table = Table::new(&[READY; 3]);
+        let asked = |ranker: &mut Ranker, demand| -> String {
+            let provider = |_| ranker.pick(ms(0), demand, Tried::none(), true, &table).map_or(9, |pick| pick.provider);
+            (0..8).map(provider).map(|provider| provider.to_string()).collect()
+        };
+        let fastest = demand(Strategy::Fastest);
+        let mut ranker = Ranker::new(3, 1);
+        ranker.adopt(published(&[10.0, 20.0, 30.0], explore), 0);
+        assert_eq!(asked(&mut ranker, fastest), "00000000", "another shard's");
+        let mut ranker = Ranker::new(3, 1);
+        ranker.adopt(published(&[10.0, 20.0, 30.0], explore), 1);
+        assert_eq!(asked(&mut ranker, Demand { repeatable: false, ..fastest }), "00000000");
+        assert_eq!(asked(&mut ranker, demand(Strategy::LoadBalanced)), "01201201");
+        assert_eq!(asked(&mut ranker, fastest), "20202000");
+        ranker.adopt(published(&[10.0, 20.0, 30.0], explore), 1);
+        assert_eq!(asked(&mut ranker, fastest), "00000000", "the same grant again");
+        ranker.adopt(published(&[10.0, 20.0, 30.0], Explore { number: 6, ..explore }), 1);
+        assert_eq!(asked(&mut ranker, fastest), "02020200", "a new one, apart from the last");
+    }
+
+    #[test]
+    fn exploring_tells_whom_it_was_instead_of_and_respects_gates_and_tiers() {
+        let explore = Explore { provider: 1, shard: 0, calls: 1, number: 1 };
+        let pick = |facts: &[Facts], strategy, tried| {
+            ranked(&[10.0, 20.0], explore).pick(ms(0), demand(strategy), tried, true, &Table::new(facts))
+        };
+        let explored = pick(&[READY; 2], Strategy::Fastest, Tried::none()).expect("a pick");
+        let instead = InsteadOf { provider: 0, expected_us: 5_000 };
+        assert_eq!((explored.provider, explored.explored, explored.spare), (1, Some(instead), true));
+        let out = Facts { gate: shut(9), ..READY };
+        let low = Facts { priority: 2, ..READY };
+        for (facts, strategy) in [([READY, out], Strategy::Fastest), ([READY, low], Strategy::Priority)] {
+            let pick = pick(&facts, strategy, Tried::none()).expect("a pick");
+            assert_eq!((pick.provider, pick.explored), (0, None), "{facts:?}");
+        }
+        let mut tried = Tried::none();
+        tried.add(7);
+        assert_eq!(
+            pick(&[READY; 2], Strategy::Fastest, tried).map(|pick| pick.provider),
+            Ok(0),
+            "second attempts do not"
+        );
+    }
 }

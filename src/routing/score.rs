@@ -9,8 +9,8 @@
 //!
 //! `ln cost = w · ln P + (1 − w) · (mean + tail) + widening · spread / √n`, with `w = n / (n + samples_trusted)`.
 //!
-//! The **hope** is the same, two standard errors cheaper, or what a beginning change for the better promises, whichever is
-//! less: where it is below the leader's cost, a look is worth its price.
+//! The **hope** is the same, two standard errors cheaper: where it is below the leader's cost, a look is worth more than elsewhere. The
+//! **promise** is what a change for the better that seems to have begun would come to: a look at once.
 
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ const TAIL_STEP: f64 = 0.1;
 pub(super) struct Cost {
     pub(super) us: f64,
     pub(super) hope_us: f64,
+    pub(super) promise_us: Option<f64>,
     /// What a call to it is expected to take, not widened: the price of a look.
     pub(super) typical_us: f64,
     /// Fails more than the floor allows.
@@ -67,7 +68,7 @@ pub(super) fn cost(now: Instant, window: &Window, tail: Tail, config: &RankingCo
     let poor = is_poor(now, window, config);
     let worst = worst_us().ln();
     let Some(mean) = known.ln_mean() else {
-        return Some(Cost { us: worst_us(), hope_us: worst_us(), typical_us: worst_us(), poor });
+        return Some(Cost { us: worst_us(), hope_us: worst_us(), promise_us: None, typical_us: worst_us(), poor });
     };
     let spread = known.spread();
     let tail = tail.0.unwrap_or(TAIL_PER_SPREAD * spread);
@@ -75,10 +76,10 @@ pub(super) fn cost(now: Instant, window: &Window, tail: Tail, config: &RankingCo
     let direct = known.percentile(config.percentile).map_or(worst, f64::ln);
     let ln = trust * direct + (1.0 - trust) * (mean + tail);
     let error = spread / weight.sqrt();
-    let hope = (ln - 2.0 * error).min(window.promise().map_or(f64::INFINITY, |promise| promise + tail));
     Some(Cost {
         us: (ln + config.widening * error).min(worst).exp(),
-        hope_us: hope.min(worst).exp(),
+        hope_us: (ln - 2.0 * error).min(worst).exp(),
+        promise_us: window.promise().map(|promise| (promise + tail).exp()),
         typical_us: if known.percentile(0.5).is_some() { mean.exp() } else { worst_us() },
         poor,
     })
@@ -142,4 +143,71 @@ pub(super) fn score(now: Instant, window: &Window, tail: Tail, config: &RankingC
         poor: cost.poor,
         changes: window.changes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::window::Tally;
+    use super::*;
+
+    fn secs(secs: u64) -> Instant {
+        Instant::from_micros(secs * 1_000_000)
+    }
+
+    /// `count` answers of 40, 50 and 60 ms at one moment, and failures.
+    fn seen(count: u64, failures: u64) -> Window {
+        let config = RankingConfig::default();
+        let mut window = Window::new(secs(0));
+        let latencies: Vec<_> = (0..count).map(|i| (40_000 + i % 3 * 10_000, 1)).collect();
+        window.merge(secs(0), &latencies, &Tally { answers: count, failures, ..Tally::default() }, &config);
+        window
+    }
+
+    fn cost_at(at: Instant, window: &Window) -> Option<Cost> {
+        cost(at, window, Tail::default(), &RankingConfig::default())
+    }
+
+    #[test]
+    fn much_evidence_is_read_off_and_thin_evidence_costs_more() {
+        let us = |count| cost_at(secs(0), &seen(count, 0)).map_or(0.0, |cost| cost.us);
+        assert!((us(400) / 60_000.0 - 1.0).abs() < 0.06, "{}", us(400));
+        assert!(us(30) > us(400) && us(9) > us(30) && us(3) > us(9));
+        assert!(us(3) < 150_000.0, "{}", us(3));
+    }
+
+    #[test]
+    fn what_was_known_widens_with_age_and_is_forgotten() {
+        let window = seen(3, 0);
+        let at = |s| cost_at(secs(s), &window).map(|cost| cost.us);
+        assert!(at(40) > at(20) && at(20) > at(0));
+        assert!(at(90).is_some() && at(100).is_none());
+        assert_eq!(cost_at(secs(0), &Window::new(secs(0))), None);
+    }
+
+    #[test]
+    fn who_fails_more_than_one_in_ten_has_no_ninetieth_percentile() {
+        let us = |window: &Window| cost_at(secs(0), window).map_or(0.0, |cost| cost.us);
+        assert!(us(&seen(90, 5)) < 100_000.0);
+        assert!(us(&seen(90, 20)) > 10_000_000.0);
+    }
+
+    #[test]
+    fn the_floor_needs_attempts() {
+        // Answers, failures → poor.
+        for (answers, failures, poor) in [(0, 9, false), (0, 10, true), (4, 6, true), (5, 5, false), (100, 99, false)] {
+            let found = cost_at(secs(0), &seen(answers, failures)).map(|cost| cost.poor);
+            assert_eq!(found, Some(poor), "{answers} answers, {failures} failures");
+        }
+    }
+
+    #[test]
+    fn pages_are_told_rates_and_percentiles() {
+        let config = RankingConfig::default();
+        let mut window = seen(60, 20);
+        let tally = Tally { limited: 20, ..Tally::default() };
+        window.merge(secs(0), &[], &tally, &config);
+        let score = score(secs(5), &window, Tail::default(), &config).expect("known");
+        assert!((score.success_rate - 0.75).abs() < 1e-9 && (score.throttle_rate - 0.2).abs() < 1e-9);
+        assert!(score.p50_us < score.p99_us && score.age == Duration::from_secs(5) && !score.poor);
+    }
 }

@@ -289,3 +289,104 @@ fn half_lives(age: Duration, half_life: Duration) -> f64 {
 pub(super) const fn float(count: u64) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: fn() -> RankingConfig = RankingConfig::default;
+
+    fn ms(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    /// One report of answers, in ms.
+    fn report(window: &mut Window, at_ms: u64, took_ms: &[u64]) {
+        let latencies: Vec<_> = took_ms.iter().map(|ms| (ms * 1000, 1)).collect();
+        let tally = Tally { answers: took_ms.len() as u64, ..Tally::default() };
+        window.merge(ms(at_ms), &latencies, &tally, &CONFIG());
+    }
+
+    /// Reports, one a second, of answers that take 40, 50 and 60 ms in turn.
+    fn steady(seconds: u64) -> Window {
+        let mut window = Window::new(ms(0));
+        (0..seconds).for_each(|second| report(&mut window, second * 1000, &[40 + second % 3 * 10]));
+        window
+    }
+
+    #[track_caller]
+    fn near(actual: Option<f64>, expected_ms: f64) {
+        let actual_ms = actual.expect("a percentile") / 1000.0;
+        assert!((actual_ms / expected_ms - 1.0).abs() < 0.06, "{actual_ms} ms is not {expected_ms}");
+    }
+
+    #[test]
+    fn evidence_halves_in_time_where_it_is_thin() {
+        let window = steady(1);
+        assert!((window.fading(ms(20_000), &CONFIG()) - 0.5).abs() < 1e-9);
+        assert!((steady(200).known.weight() - 29.4).abs() < 1.0, "a sample a second: 20 s / ln 2");
+    }
+
+    #[test]
+    fn memory_is_short_where_evidence_is_rich() {
+        let mut window = Window::new(ms(0));
+        // 400 calls a second: a slow shift of 20 % is the whole window's three seconds later.
+        for tick in 0..40 {
+            report(&mut window, tick * 250, &[if tick < 20 { 50 } else { 60 }; 100]);
+            assert!(window.known.weight() <= CONFIG().samples_max + 1e-6);
+        }
+        near(window.known.percentile(0.5), 60.0);
+    }
+
+    #[test]
+    fn three_samples_that_are_twice_as_far_off_as_any_cut_memory_and_one_does_not() {
+        for took_ms in [8, 400] {
+            let mut window = steady(30);
+            report(&mut window, 30_000, &[took_ms]);
+            assert_eq!(window.changes, 0, "one is an outlier");
+            let mut back = window.clone();
+            (31..60).for_each(|second| report(&mut back, second * 1000, &[50]));
+            assert_eq!(back.changes, 0, "and stays one");
+            report(&mut window, 31_000, &[took_ms]);
+            report(&mut window, 32_000, &[took_ms]);
+            assert_eq!(window.changes, 1);
+            near(window.known.percentile(0.5), took_ms as f64);
+        }
+    }
+
+    #[test]
+    fn steady_noise_is_no_change() {
+        let mut random = super::super::random::Random::new(1);
+        let mut window = Window::new(ms(0));
+        for tick in 0..2400 {
+            let took: Vec<_> = (0..12).map(|_| 20 + (60.0 * random.next_unit()) as u64).collect();
+            report(&mut window, tick * 250, &took);
+        }
+        assert_eq!(window.changes, 0, "ten minutes at 48 calls a second");
+    }
+
+    #[test]
+    fn a_beginning_change_for_the_better_is_a_promise() {
+        let mut window = steady(30);
+        assert_eq!(window.promise(), None);
+        report(&mut window, 30_000, &[15]);
+        let promise_ms = window.promise().map_or(0.0, f64::exp) / 1000.0;
+        assert!((10.0..15.5).contains(&promise_ms), "{promise_ms}");
+        (31..36).for_each(|second| report(&mut window, second * 1000, &[50]));
+        assert_eq!(window.promise(), None, "broken");
+    }
+
+    #[test]
+    fn unanswered_calls_count_as_the_slowest_until_a_run_of_answers_refutes_them() {
+        let mut window = steady(30);
+        let failed = Tally { failures: 8, late: 4, ..Tally::default() };
+        window.merge(ms(30_000), &[], &failed, &CONFIG());
+        assert_eq!(window.known.percentile(0.9), None);
+        near(window.known.percentile(0.5), 60.0);
+        assert!(window.failures > 7.9 && window.answers > 15.0);
+        (31..38).for_each(|second| report(&mut window, second * 1000, &[50]));
+        assert_eq!(window.known.percentile(0.9), None, "seven answers: a third had failed");
+        (38..70).for_each(|second| report(&mut window, second * 1000, &[50]));
+        assert!(window.known.percentile(0.9).is_some());
+    }
+}

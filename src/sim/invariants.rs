@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::node::{self, Flight};
 use super::run::{Call, Run, Watcher};
 use super::world::{self, CLASSES, World};
-use crate::routing::{Gate, RankingConfig, StandingConfig, Strategy, TRIAL_LEASE};
+use crate::routing::{Admission, Gate, RankingConfig, StandingConfig, Strategy, TRIAL_LEASE};
 use crate::time::Instant;
 
 /// Seeds in one run of the tests.
@@ -25,14 +25,17 @@ const SEEDS: u64 = 1_000;
 /// Virtual time of most, and of every [`LONG_EVERY`]th, which is long enough for the bounds on shut gates and starving to bite.
 const SPAN: Duration = Duration::from_secs(6);
 const SPAN_LONG: Duration = Duration::from_secs(60);
-const LONG_EVERY: u64 = 50;
+const LONG_EVERY: u64 = 25;
 
+/// Trials of one provider at a time.
+const TRIALS_MAX: usize = 1;
 /// Beyond `explore_stale`: waiting behind the grants of others, each of which may wait for its sample.
 const EXPLORED_WITHIN: Duration = Duration::from_secs(8);
 /// A run of failures, those that were under way meanwhile, and the trials of a back-off that has begun anew.
 const DEAD_CALLS_MAX: usize = 20;
-/// Until a dead provider's breaker is open: the failures come as fast as calls, at least one in some tenths of a second.
-const NOTICED_WITHIN: Duration = Duration::from_secs(2);
+/// Until a dead provider's breaker is open for good: answers to calls that it took before it died still end runs of
+/// failures, until the longest deadline of [`CLASSES`] a call may be sent to has passed.
+const NOTICED_WITHIN: Duration = Duration::from_secs(6);
 
 struct Checks {
     seed: u64,
@@ -97,7 +100,7 @@ impl Watcher for Checks {
         self.holds(run, flight.ends <= call.came + call.deadline, "an attempt that outlasts its call");
         for &trial in trials {
             let others = self.trials.iter().filter(|&&(of, _, lease)| of == trial && run.now < lease).count();
-            self.holds(run, others == 0, "a second trial beside the first");
+            self.holds(run, others < TRIALS_MAX, "a trial too many beside others");
             self.trials.push((trial, call.number, run.now + TRIAL_LEASE));
         }
         for class in 0..CLASSES.len() {
@@ -118,8 +121,11 @@ impl Watcher for Checks {
         }
     }
 
-    fn on_end(&mut self, _run: &Run, call: &Call, _flight: &Flight) {
-        self.trials.retain(|&(_, number, _)| number != call.number);
+    fn on_end(&mut self, run: &Run, call: &Call, flight: &Flight) {
+        let provider = flight.attempt.provider;
+        // What closed the breaker ended the trial, whoever brought it; one that runs on is of a time before.
+        let closed = run.node.standings[provider].admission(run.now) == Admission::Yes;
+        self.trials.retain(|&(of, number, _)| number != call.number && !(closed && of == provider));
     }
 
     fn on_done(&mut self, run: &Run, call: &Call) {

@@ -1,0 +1,191 @@
+//! Which methods are ranked by themselves: those that are not like their class.
+//!
+//! A class groups methods of like cost, and sharing evidence is what makes it strong. But `eth_getBlockByNumber` with its
+//! transactions may take ten times as long as `eth_getBalance` at one provider and twice as long at another: one order for both is
+//! wrong for one of them. So each method's latency is held against its class's *at the same provider*: the mean difference of
+//! the logarithms, weighted by calls, decaying. Where it is beyond [`DEPARTS`] with [`CALLS_MIN`] calls behind it, the method gets a row
+//! of its own; where it falls below [`RETURNS`], or the calls stop, it goes back. Between the two nothing changes: a row that comes
+//! and goes would forget each time what it knew.
+//!
+//! At most [`PROMOTED_METHODS_MAX`] of a chain. When all are taken, a method that is asked for twice as often as the least asked one takes
+//! its place.
+//!
+//! Methods are numbers here: the caller's positions in its table of known methods. Unknown ones are the client's words and
+//! share one class.
+
+use std::time::Duration;
+
+use super::ranking::RowIndex;
+use crate::jsonrpc::MethodClass;
+use crate::limits::PROMOTED_METHODS_MAX;
+use crate::time::Instant;
+
+/// The difference of logarithms at which a method is not like its class: twice, or half, the latency.
+const DEPARTS: f64 = 0.69;
+/// And at which it is again: 1.4 times.
+const RETURNS: f64 = 0.34;
+/// Calls without which a difference is an anecdote.
+const CALLS_MIN: f64 = 100.0;
+/// Calls below which a promoted method is no longer asked for.
+const CALLS_KEPT: f64 = 10.0;
+/// The weight of calls halves in this time: what a method costs changes with releases of nodes, not with the hour.
+const HALF_LIFE: Duration = Duration::from_mins(5);
+
+/// The methods of one chain that have a row of their own.
+#[derive(Clone, Debug, Default)]
+pub struct Promotions {
+    methods: Vec<Method>,
+    rows: [Option<u16>; PROMOTED_METHODS_MAX],
+    decayed: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Method {
+    number: u16,
+    calls: f64,
+    /// Sum over calls of ln(latency) − its class's mean at the provider.
+    difference: f64,
+}
+
+impl Promotions {
+    /// `calls` of a method at one provider took a mean of logarithms (of microseconds) that differs by `difference` from that of its class there.
+    pub fn on_calls(&mut self, method: u16, calls: u32, difference: f64) {
+        let calls = f64::from(calls);
+        match self.methods.iter_mut().find(|known| known.number == method) {
+            Some(known) => {
+                known.calls += calls;
+                known.difference += difference * calls;
+            }
+            None => self.methods.push(Method { number: method, calls, difference: difference * calls }),
+        }
+    }
+
+    /// Promotes and sends back. Call it every few seconds; rows that changed hands must be emptied by the caller: they are returned.
+    pub fn decide(&mut self, now: Instant) -> Vec<RowIndex> {
+        self.decay(now);
+        let mut changed = Vec::new();
+        for position in 0..PROMOTED_METHODS_MAX {
+            let stays = |number| self.methods.iter().any(|method| method.number == number && method.stays());
+            if self.rows[position].is_some_and(|number| !stays(number)) {
+                self.rows[position] = None;
+                changed.extend(RowIndex::promoted(position));
+            }
+        }
+        let mut departing: Vec<_> =
+            self.methods.iter().filter(|method| method.departs() && self.position(method.number).is_none()).collect();
+        departing.sort_by(|a, b| b.calls.total_cmp(&a.calls));
+        let mut rows = self.rows;
+        for method in departing {
+            let Some(position) = self.place(&rows, method.calls) else { break };
+            rows[position] = Some(method.number);
+            changed.extend(RowIndex::promoted(position).filter(|row| !changed.contains(row)));
+        }
+        self.rows = rows;
+        changed
+    }
+
+    /// The row that a method of `class` is ranked by.
+    #[must_use]
+    pub fn row(&self, method: u16, class: MethodClass) -> RowIndex {
+        self.position(method).and_then(RowIndex::promoted).unwrap_or(class.into())
+    }
+
+    /// The method that a row was given to, by the row's position among promoted ones.
+    #[must_use]
+    pub fn promoted(&self) -> &[Option<u16>; PROMOTED_METHODS_MAX] {
+        &self.rows
+    }
+
+    fn position(&self, method: u16) -> Option<usize> {
+        self.rows.iter().position(|&row| row == Some(method))
+    }
+
+    /// A free row, or that of a method asked for less than half as often as `calls`.
+    fn place(&self, rows: &[Option<u16>], calls: f64) -> Option<usize> {
+        let asked = |row: &Option<u16>| {
+            let of =
+                |number| self.methods.iter().find(|method| method.number == number).map_or(0.0, |method| method.calls);
+            row.map_or(0.0, of)
+        };
+        let (position, least) = rows.iter().map(asked).enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        (least * 2.0 < calls).then_some(position)
+    }
+
+    fn decay(&mut self, now: Instant) {
+        let factor = (-now.since(self.decayed).as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2();
+        self.decayed = now;
+        for method in &mut self.methods {
+            method.calls *= factor;
+            method.difference *= factor;
+        }
+        self.methods.retain(|method| method.calls > 0.5);
+    }
+}
+
+impl Method {
+    fn mean(&self) -> f64 {
+        self.difference / self.calls.max(1e-9)
+    }
+
+    fn departs(&self) -> bool {
+        self.calls >= CALLS_MIN && self.mean().abs() >= DEPARTS
+    }
+
+    fn stays(&self) -> bool {
+        self.calls >= CALLS_KEPT && self.mean().abs() >= RETURNS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: MethodClass = MethodClass::Read;
+
+    fn secs(secs: u64) -> Instant {
+        Instant::from_micros(secs * 1_000_000)
+    }
+
+    #[test]
+    fn a_method_unlike_its_class_gets_a_row_and_loses_it_when_it_is_like_it_again() {
+        let mut promotions = Promotions::default();
+        promotions.on_calls(1, 1000, 0.1);
+        promotions.on_calls(2, 1000, 1.5);
+        promotions.on_calls(3, 50, 3.0);
+        let row = RowIndex::promoted(0).unwrap();
+        assert_eq!(promotions.decide(secs(1)), [row]);
+        assert_eq!([1, 2, 3].map(|method| promotions.row(method, CLASS)), [CLASS.into(), row, CLASS.into()]);
+        // In between it stays; nothing changes hands.
+        promotions.on_calls(2, 1000, -0.5);
+        assert_eq!(promotions.decide(secs(2)), []);
+        promotions.on_calls(2, 1000, -0.5);
+        assert_eq!(promotions.decide(secs(3)), [row]);
+        assert_eq!(promotions.row(2, CLASS), CLASS.into());
+    }
+
+    #[test]
+    fn the_most_asked_ones_have_the_rows() {
+        let mut promotions = Promotions::default();
+        for method in 0..40 {
+            promotions.on_calls(method, 200 + u32::from(method), -1.0);
+        }
+        assert_eq!(promotions.decide(secs(1)).len(), PROMOTED_METHODS_MAX);
+        let promoted = |promotions: &Promotions, method| promotions.row(method, CLASS) != CLASS.into();
+        assert!(promoted(&promotions, 39) && promoted(&promotions, 24) && !promoted(&promotions, 23));
+        // Slightly more calls take nobody's row; twice as many do.
+        promotions.on_calls(0, 100, -1.0);
+        assert_eq!(promotions.decide(secs(1)), []);
+        promotions.on_calls(0, 300, -1.0);
+        assert_eq!(promotions.decide(secs(1)).len(), 1);
+        assert!(promoted(&promotions, 0) && !promoted(&promotions, 24));
+    }
+
+    #[test]
+    fn who_is_no_longer_asked_for_goes() {
+        let mut promotions = Promotions::default();
+        promotions.on_calls(5, 200, 1.0);
+        assert_eq!(promotions.decide(secs(1)).len(), 1);
+        assert!(promotions.decide(secs(600)).is_empty());
+        assert_eq!(promotions.decide(secs(1600)).len(), 1);
+    }
+}
