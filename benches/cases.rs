@@ -1,6 +1,7 @@
 //! The pure parts, each as a closure that does it once; what it needs is made before and reused, as a shard does.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use livechain::http::{
@@ -11,8 +12,8 @@ use livechain::jsonrpc::{
 };
 use livechain::link::{self, Row, RowKey};
 use livechain::routing::{
-    Attempts, BreakerConfig, CooldownConfig, Demand, Facts, Health, Outcome, Providers, Ranker, RowIndex, Standing,
-    StandingConfig, Step, Strategy, Trial,
+    Attempts, Board, BreakerConfig, CooldownConfig, Demand, Facts, Health, Outcome, Providers, Ranker, RankingConfig,
+    RowIndex, Standing, StandingConfig, Step, Strategy, Tally, Trial,
 };
 use livechain::time::Instant;
 
@@ -249,7 +250,7 @@ const STANDING: StandingConfig = StandingConfig {
 
 const GOOD: Outcome<'static> = Outcome { health: Health::Good, sent: NOW, trial: None };
 
-/// Providers that are all well, each measured, each a little slower than the one before.
+/// Providers that are all well, each ranked a little slower than the one before.
 struct Chain {
     ranker: Ranker,
     standings: Standings,
@@ -259,11 +260,17 @@ struct Standings(Vec<Standing>);
 
 impl Chain {
     fn new(count: usize) -> Self {
-        let mut ranker = Ranker::new(count, 7);
-        for provider in 0..count {
-            let slower = TOOK + Duration::from_micros(50) * u32::try_from(provider).expect("a small number");
-            (0..50).for_each(|_| ranker.latencies.on_answer(provider, MethodClass::Read, NOW, slower));
+        let settings = RankingConfig::default();
+        let slots: Vec<_> = (0..count as u64).collect();
+        let mut board = Board::new(NOW, &slots, 1, settings);
+        for &slot in &slots {
+            let tally = Tally { answers: 50, ..Tally::default() };
+            board.merge_values(NOW, 0, slot, READ.row, &[(740 + 50 * slot, 50)], &tally);
         }
+        // The second publication has no grant to explore, as most have none.
+        board.publish(NOW, |_| true);
+        let mut ranker = Ranker::new(count, 7);
+        ranker.adopt(Arc::new(board.publish(NOW + Duration::from_millis(250), |_| true)), 0);
         Self { ranker, standings: Standings((0..count).map(|_| Standing::new()).collect()) }
     }
 
@@ -278,7 +285,7 @@ impl Chain {
 
     fn answered(&mut self, provider: usize, class: MethodClass) {
         black_box(self.standings.0[provider].on_outcome(NOW + TOOK, &GOOD, &STANDING));
-        self.ranker.latencies.on_answer(provider, class, NOW + TOOK, TOOK);
+        self.ranker.on_answer(provider, class, NOW + TOOK, TOOK);
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Board {
     shards: usize,
     /// Slot numbers by position.
     slots: Vec<u64>,
-    loads: Vec<Usual>,
+    loads: Vec<Traffic>,
     rows: [Option<Box<Row>>; ROWS_MAX],
     published: Instant,
     /// A histogram's recorded values, on their way into a window.
@@ -49,7 +49,7 @@ pub struct Board {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Usual {
+struct Traffic {
     /// Microseconds that answers took since the last publication.
     busy_us: f64,
     usual: f64,
@@ -93,7 +93,7 @@ impl Board {
     pub fn place(&mut self, slots: &[u64]) {
         let slots = &slots[..slots.len().min(PROVIDERS_PER_CHAIN_MAX)];
         let was: Vec<_> = slots.iter().map(|slot| self.slots.iter().position(|old| old == slot)).collect();
-        self.loads = was.iter().map(|was| was.map_or_else(Usual::default, |was| self.loads[was])).collect();
+        self.loads = was.iter().map(|was| was.map_or_else(Traffic::default, |was| self.loads[was])).collect();
         for row in self.rows.iter_mut().flatten() {
             row.cells = was.iter().map(|was| was.and_then(|was| row.cells[was].take())).collect();
             row.plan = Plan::default();
@@ -181,7 +181,7 @@ impl Board {
     }
 }
 
-impl Usual {
+impl Traffic {
     fn settle(&mut self, since_last: Duration) {
         let seconds = since_last.as_secs_f64().max(1e-3);
         let step = 1.0 - (-seconds / USUAL_S).exp();

@@ -56,6 +56,13 @@ impl Tried {
         provider >= PROVIDERS_PER_CHAIN_MAX || self.0 & (1 << provider) != 0
     }
 
+    /// Those of `count` providers that have not been tried, a bit each.
+    #[must_use]
+    pub const fn left(self, count: usize) -> u64 {
+        let all = if count < PROVIDERS_PER_CHAIN_MAX { (1 << count) - 1 } else { u64::MAX };
+        all & !self.0
+    }
+
     pub const fn add(&mut self, provider: usize) {
         if provider < PROVIDERS_PER_CHAIN_MAX {
             self.0 |= 1 << provider;
@@ -78,5 +85,9 @@ mod tests {
         let only = Tried::all_but(5);
         assert!((0..64).all(|i| only.has(i) == (i != 5)));
         assert_eq!(Tried::all_but(64), Tried(u64::MAX));
+        assert_eq!(
+            [0, 3, 64, 99].map(|count| only.left(count) | tried.left(count)),
+            [0, 7, u64::MAX >> 1, u64::MAX >> 1]
+        );
     }
 }

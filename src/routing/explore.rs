@@ -345,7 +345,9 @@ mod tests {
         let mut plan = Plan::default();
         let mut grants = [0_u32; 3];
         for _ in 0..1000 {
-            [(0, 6.0), (1, 3.0), (2, 1.0)].into_iter().for_each(|(shard, calls)| plan.on_calls(shard, calls));
+            for (shard, calls) in [(0, 6.0), (1, 3.0), (2, 1.0)] {
+                plan.on_calls(shard, calls);
+            }
             grants[plan.shard()] += 1;
         }
         assert!(grants[0].abs_diff(600) < 50 && grants[1].abs_diff(300) < 50 && grants[2] > 50, "{grants:?}");

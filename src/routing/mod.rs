@@ -12,7 +12,7 @@
 //! [`Ranking`], which shards [`adopt`](Ranker::adopt). Nothing here names a socket, a runtime or a clock: moments and
 //! seeds are handed in, so that the simulator can drive it all.
 //!
-//! Reading order, of a shard: `health` (the words), `breaker`, `cooldown`, `standing`, `latency`, `turns`, `rank`, `attempt`; of
+//! Reading order, of a shard: `health` (the words), `breaker`, `cooldown`, `standing`, `latency`, `turns`, `cost`, `rank`, `attempt`; of
 //! control: `settings`, `sketch`, `window`, `score`, `explore`, `board`, `ranking`, `promote`, `regret`.
 
 mod allowance;
@@ -21,6 +21,7 @@ mod board;
 mod breaker;
 mod candidates;
 mod cooldown;
+mod cost;
 mod explore;
 mod health;
 mod latency;

@@ -42,10 +42,11 @@ use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::breaker::Trial;
-use super::candidates::{Facts, Providers, Tried};
-use super::latency::{Evidence, Latencies};
+use super::candidates::{Providers, Tried};
+use super::cost::{Cost, Costs};
+use super::latency::Latencies;
 use super::random::Random;
-use super::ranking::{Entry, Explore, Load, ROWS_MAX, Ranking, RowIndex};
+use super::ranking::{Explore, ROWS_MAX, Ranking, RowIndex};
 use super::standing::Gate;
 use super::strategy::Strategy;
 use super::turns::Turns;
@@ -57,7 +58,7 @@ use crate::time::Instant;
 pub const EXPLORE_APART: u8 = 2;
 
 /// Calls of one shard under way at a provider that double its cost, until control has spoken.
-pub const IN_FLIGHT_DOUBLES: f64 = 64.0;
+pub const IN_FLIGHT_DOUBLES: f32 = 64.0;
 
 /// What a call asks of ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ pub struct Pick {
 /// Whom the ranking would have asked, had the call not explored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InsteadOf {
-    pub provider: usize,
+    pub provider: u8,
     /// What a call to it takes on average, in microseconds; 0 where that is unknown.
     pub expected_us: u32,
 }
@@ -176,10 +177,11 @@ impl Ranker {
         // A claim that another shard won takes one provider out, so this ends.
         loop {
             let survey = self.survey(now, demand, lost, target, providers);
-            let Some(mut best) = survey.best else {
+            let best = survey.best;
+            if best.is_nobody() {
                 return Err(survey.nobody());
-            };
-            let forced = best.rank >= Rank::Shut;
+            }
+            let forced = !best.is_open();
             if forced && !(force && self.allowance.take(now)) {
                 return Err(survey.nobody());
             }
@@ -188,19 +190,18 @@ impl Ranker {
                 lost.add(best.provider);
                 continue;
             }
-            let mut explored = None;
-            if let Some(target) = survey.target.filter(|target| target.may_replace(&best)) {
-                explored = self.explored(demand, best, target);
-                best = target;
+            let (mut provider, mut explored) = (best.provider, None);
+            if !survey.target.is_nobody() && survey.target.may_replace(&best) {
+                provider = survey.target.provider;
+                explored = self.explored(demand, best.provider, provider);
             }
-            if best.rank == Rank::Ready && demand.strategy == Strategy::LoadBalanced {
-                self.turns.take(best.provider, survey.ready_weights(now, providers));
+            if demand.strategy == Strategy::LoadBalanced && best.is_ready() {
+                self.turns.take(provider, survey.ready_weights(now, providers));
             }
-            if self.ranking.row(demand.row).is_none() {
-                self.latencies.on_sent(best.provider, demand.class, now);
+            if !survey.published {
+                self.latencies.on_sent(provider, demand.class, now);
             }
-            let spare = survey.leaves_ready(best);
-            return Ok(Pick { provider: best.provider, trial, forced, spare, explored });
+            return Ok(Pick { provider, trial, forced, spare: survey.leaves_ready(provider), explored });
         }
     }
 
@@ -216,12 +217,15 @@ impl Ranker {
     }
 
     /// One call of the grant is used, on `target`.
-    fn explored(&mut self, demand: Demand, best: Cost, target: Cost) -> Option<InsteadOf> {
+    #[cold]
+    #[inline(never)]
+    fn explored(&mut self, demand: Demand, best: usize, target: usize) -> Option<InsteadOf> {
         let grant = &mut self.grants[demand.row.index()];
         (grant.left, grant.apart) = (grant.left.saturating_sub(1), EXPLORE_APART);
-        let entry = self.ranking.row(demand.row).and_then(|row| row.get(best.provider));
+        let entry = self.ranking.row(demand.row).and_then(|row| row.get(best));
         let expected_us = entry.map_or(0, |entry| whole(entry.mean_us));
-        (target.provider != best.provider).then_some(InsteadOf { provider: best.provider, expected_us })
+        let provider = u8::try_from(best).unwrap_or(u8::MAX);
+        (target != best).then_some(InsteadOf { provider, expected_us })
     }
 
     /// One look at everyone.
@@ -234,30 +238,30 @@ impl Ranker {
         providers: &impl Providers,
     ) -> Survey {
         let Self { latencies, ranking, turns, random, .. } = self;
-        let mut costs =
-            Costs { now, demand, row: ranking.row(demand.row), loads: ranking.loads(), latencies, turns, random };
-        let mut survey = Survey::default();
-        for provider in 0..providers.count().min(PROVIDERS_PER_CHAIN_MAX) {
-            if tried.has(provider) {
-                continue;
-            }
+        let (row, loads) = (ranking.row(demand.row), ranking.loads());
+        let mut costs = Costs { now, demand, row, loads, latencies, turns, random };
+        let mut survey = Survey::new(row.is_some());
+        let mut left = tried.left(providers.count());
+        while left != 0 {
+            let provider = left.trailing_zeros() as usize;
+            left &= left - 1;
             let facts = providers.facts(provider, now);
             if !facts.supports {
-                survey.unsupported += 1;
+                survey.unsupported = true;
                 continue;
             }
-            survey.supported += 1;
+            survey.supported = true;
             if !facts.room {
-                survey.full += 1;
+                survey.full = true;
                 continue;
             }
             let cost = costs.of(provider, &facts);
-            survey.ready |= u64::from(cost.rank == Rank::Ready) << provider;
+            survey.ready |= u64::from(cost.is_ready()) << provider;
             if target == Some(provider) && facts.gate == Gate::Open {
-                survey.target = Some(cost);
+                survey.target = cost;
             }
-            if survey.best.as_ref().is_none_or(|best| cost.is_below(best)) {
-                survey.best = Some(cost);
+            if cost.is_below(&survey.best) {
+                survey.best = cost;
             }
         }
         survey
@@ -284,140 +288,26 @@ impl Grant {
     }
 }
 
-/// What costs are made of, for one survey.
-struct Costs<'a> {
-    now: Instant,
-    demand: Demand,
-    row: Option<&'a [Entry]>,
-    loads: &'a [Load],
-    latencies: &'a Latencies,
-    turns: &'a Turns,
-    random: &'a mut Random,
-}
-
-impl Costs<'_> {
-    #[inline]
-    fn of(&mut self, provider: usize, facts: &Facts) -> Cost {
-        let demand = self.demand;
-        let on_trial = facts.gate == Gate::Trial;
-        if let Gate::Shut { until } | Gate::Parked { until } = facts.gate {
-            let rank = Rank::of(facts.gate, demand.repeatable, false);
-            return Cost {
-                provider,
-                rank,
-                on_trial,
-                tier: 0,
-                known: true,
-                amount: until.since(self.now).as_secs_f64(),
-            };
-        }
-        let (latency_us, unknown, poor) = match self.row.and_then(|row| row.get(provider)) {
-            Some(entry) => (f64::from(entry.cost_us), false, entry.poor),
-            None => {
-                let evidence = self.latencies.evidence(provider, demand.class, self.now);
-                (evidence.micros(), evidence == Evidence::Unknown, false)
-            }
-        };
-        let latency_us = latency_us.max(1.0) * self.load(provider, facts.in_flight);
-        let rank = Rank::of(facts.gate, demand.repeatable, poor);
-        let mut cost = Cost {
-            provider,
-            rank,
-            on_trial,
-            tier: 0,
-            known: !(demand.repeatable && (on_trial || unknown)),
-            amount: latency_us,
-        };
-        match demand.strategy {
-            Strategy::Fastest => {}
-            Strategy::Priority => cost.tier = facts.priority,
-            Strategy::LatencyWeighted => {
-                cost.amount *= -self.random.next_unit().ln() / f64::from(facts.weight.max(1));
-            }
-            Strategy::LoadBalanced => {
-                (cost.known, cost.amount) = (true, self.turns.distance(provider, facts.weight.max(1)));
-            }
-        }
-        cost
-    }
-
-    #[inline]
-    fn load(&self, provider: usize, in_flight: u32) -> f64 {
-        match self.loads.get(provider) {
-            Some(load) => ((f64::from(in_flight) + f64::from(load.offset)) * f64::from(load.each)).max(0.0) + 1.0,
-            None => 1.0 + f64::from(in_flight) / IN_FLIGHT_DOUBLES,
-        }
-    }
-}
-
-/// Where a provider stands before any strategy looks at it; earlier is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-enum Rank {
-    Ready,
-    RiskyTrial,
-    Poor,
-    Shut,
-    Parked,
-}
-
-impl Rank {
-    const fn of(gate: Gate, repeatable: bool, poor: bool) -> Self {
-        match gate {
-            Gate::Open if poor => Self::Poor,
-            Gate::Open => Self::Ready,
-            Gate::Trial if repeatable => Self::Ready,
-            Gate::Trial => Self::RiskyTrial,
-            Gate::Shut { .. } => Self::Shut,
-            Gate::Parked { .. } => Self::Parked,
-        }
-    }
-}
-
-/// What a provider costs, most significant first.
-#[derive(Clone, Copy, Debug)]
-struct Cost {
-    rank: Rank,
-    /// Not part of the order: the claim needs it.
-    on_trial: bool,
-    tier: u32,
-    /// Unknown ones go first.
-    known: bool,
-    amount: f64,
-    provider: usize,
-}
-
-impl Cost {
-    /// Rank, tier and knowledge in one number: one comparison.
-    const fn key(&self) -> u64 {
-        (self.rank as u64) << 40 | (self.tier as u64) << 1 | self.known as u64
-    }
-
-    /// The first of equals is asked: providers are looked at in their order.
-    fn is_below(&self, other: &Self) -> bool {
-        let (own, other_key) = (self.key(), other.key());
-        own < other_key || (own == other_key && self.amount < other.amount)
-    }
-
-    /// Whether it can be explored while `best` would be asked.
-    fn may_replace(&self, best: &Self) -> bool {
-        !best.on_trial && self.rank <= Rank::Poor && best.rank <= Rank::Poor && self.tier == best.tier
-    }
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Survey {
-    best: Option<Cost>,
+    best: Cost,
     /// Who is to be explored, where it can be asked.
-    target: Option<Cost>,
-    /// A bit for each that is [`Rank::Ready`].
+    target: Cost,
+    /// Control has spoken about the row.
+    published: bool,
+    /// A bit for each that is ready.
     ready: u64,
-    supported: usize,
-    unsupported: usize,
-    full: usize,
+    supported: bool,
+    unsupported: bool,
+    full: bool,
 }
 
 impl Survey {
+    const fn new(published: bool) -> Self {
+        let (best, target) = (Cost::NOBODY, Cost::NOBODY);
+        Self { best, target, published, ready: 0, supported: false, unsupported: false, full: false }
+    }
+
     /// Those among whom the turn went round.
     fn ready_weights(&self, now: Instant, providers: &impl Providers) -> impl Iterator<Item = (usize, u32)> {
         let ready = self.ready;
@@ -427,14 +317,14 @@ impl Survey {
     }
 
     /// Whether someone is ready beside the one chosen.
-    const fn leaves_ready(&self, chosen: Cost) -> bool {
-        self.ready & !(1 << chosen.provider) != 0
+    const fn leaves_ready(&self, chosen: usize) -> bool {
+        self.ready & !(1 << chosen) != 0
     }
 
     const fn nobody(&self) -> Nobody {
-        if self.full > 0 {
+        if self.full {
             Nobody::Full
-        } else if self.supported == 0 && self.unsupported > 0 {
+        } else if self.unsupported && !self.supported {
             Nobody::Unsupported
         } else {
             Nobody::Out
@@ -452,6 +342,9 @@ const fn whole(us: f32) -> u32 {
 mod tests {
     use std::cell::{Cell, RefCell};
 
+    use super::super::candidates::Facts;
+    use super::super::latency::Evidence;
+    use super::super::ranking::Entry;
     use super::super::standing::{Outcome, Standing, StandingConfig};
     use super::super::{BreakerConfig, CooldownConfig, Health};
     use super::*;

@@ -1,8 +1,7 @@
 //! What control publishes for one chain: every provider's cost in every row, immutable.
 //!
 //! A *row* is a method class, or a method that was promoted because it is not like its class ([`RowIndex`]). A shard reads
-//! one row per attempt: a slice of small entries in the order of the chain's providers, contiguous, nothing looked up by name,
-//! nothing allocated. All judgement went in before: the entry's cost has its hysteresis and its widening in it, and whom to explore
+//! one row per attempt: a slice of small entries in the order of the chain's providers; nothing looked up by name, nothing allocated. All judgement went in before: the entry's cost has its hysteresis and its widening in it, and whom to explore
 //! next, and how often, is one provider and one number. A shard that never hears of a newer ranking goes on with this one.
 
 use crate::jsonrpc::MethodClass;
@@ -77,7 +76,7 @@ pub struct Load {
 }
 
 /// A grant: `calls` of `shard` go to `provider` for the evidence alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Explore {
     pub provider: u8,
     pub shard: u16,
@@ -95,13 +94,11 @@ impl Explore {
 pub struct Ranking {
     providers: usize,
     loads: Vec<Load>,
-    /// Row after row, `providers` each.
-    entries: Vec<Entry>,
-    explore: Vec<Explore>,
-    /// Whether a row says anything, a bit each.
-    spoken: u64,
+    /// `providers` each; `None` while nothing is known of any.
+    rows: [Option<Box<[Entry]>>; ROWS_MAX],
+    explore: [Explore; ROWS_MAX],
 }
-const _: () = assert!(ROWS_MAX <= u64::BITS as usize && PROVIDERS_PER_CHAIN_MAX <= u8::MAX as usize);
+const _: () = assert!(PROVIDERS_PER_CHAIN_MAX <= u8::MAX as usize);
 
 impl Ranking {
     /// A ranking of `providers` that says nothing yet. Providers beyond [`PROVIDERS_PER_CHAIN_MAX`] are left out.
@@ -109,13 +106,7 @@ impl Ranking {
     pub fn new(providers: usize, in_flight_doubles: f64) -> Self {
         let providers = providers.min(PROVIDERS_PER_CHAIN_MAX);
         let load = Load { offset: 0.0, each: narrow(in_flight_doubles.max(1.0).recip()) };
-        Self {
-            providers,
-            loads: vec![load; providers],
-            entries: vec![Entry::UNKNOWN; providers * ROWS_MAX],
-            explore: vec![Explore::NOBODY; ROWS_MAX],
-            spoken: 0,
-        }
+        Self { providers, loads: vec![load; providers], ..Self::default() }
     }
 
     /// How many providers it is about. One of another number was made for another configuration.
@@ -127,14 +118,13 @@ impl Ranking {
     /// The entries of a row by provider; `None` while nothing is known of any.
     #[must_use]
     pub fn row(&self, row: RowIndex) -> Option<&[Entry]> {
-        let spoken = self.spoken & (1 << row.index()) != 0;
-        spoken.then(|| &self.entries[row.index() * self.providers..][..self.providers])
+        self.rows[row.index()].as_deref()
     }
 
     /// Whom to explore in a row.
     #[must_use]
     pub fn explore(&self, row: RowIndex) -> Explore {
-        self.explore.get(row.index()).copied().unwrap_or(Explore::NOBODY)
+        self.explore[row.index()]
     }
 
     /// Loads by provider.
@@ -145,12 +135,9 @@ impl Ranking {
 
     /// Sets a row. `entries` are by provider.
     pub fn set(&mut self, row: RowIndex, entries: impl Iterator<Item = Entry>, explore: Explore) {
-        let (start, count) = (row.index() * self.providers, self.providers);
-        for (slot, entry) in self.entries[start..start + count].iter_mut().zip(entries) {
-            *slot = entry;
-        }
+        let filled = entries.chain(std::iter::repeat(Entry::UNKNOWN)).take(self.providers).collect();
+        self.rows[row.index()] = Some(filled);
         self.explore[row.index()] = explore;
-        self.spoken |= 1 << row.index();
     }
 
     /// Sets what is under way at a provider: at the other shards, and usually.

@@ -10,10 +10,12 @@
 //! The mean and the spread are of the logarithms: latencies are skewed, their logarithms hardly, so that few samples
 //! suffice and a single stall does not carry the mean away.
 
-const PER_OCTAVE: usize = 16;
-const LOWEST_OCTAVE: usize = 4;
-const HIGHEST_OCTAVE: usize = 27;
-const BUCKETS: usize = PER_OCTAVE * (HIGHEST_OCTAVE - LOWEST_OCTAVE);
+use super::ranking::narrow;
+
+const PER_OCTAVE: u32 = 16;
+const LOWEST_OCTAVE: u32 = 4;
+const HIGHEST_OCTAVE: u32 = 27;
+const BUCKETS: usize = (PER_OCTAVE * (HIGHEST_OCTAVE - LOWEST_OCTAVE)) as usize;
 
 /// The spread of logarithms that a provider is taken to have, and how many samples that opinion is worth.
 const SPREAD_PRIOR: f64 = 0.35;
@@ -106,36 +108,31 @@ impl Sketch {
         if self.answered <= 0.0 || left > self.answered {
             return None;
         }
-        let mut last = 0;
-        for (index, &weight) in self.buckets.iter().enumerate() {
+        let (mut low, mut last) = (f64::from(LOWEST_OCTAVE), f64::from(LOWEST_OCTAVE));
+        for &weight in self.buckets.iter() {
             let weight = f64::from(weight);
-            if weight <= 0.0 {
-                continue;
+            if weight > 0.0 {
+                if left <= weight {
+                    return Some((low + left / weight * BUCKET).exp2());
+                }
+                left -= weight;
+                last = low + BUCKET;
             }
-            if left <= weight {
-                return Some(edge(index as f64 + left / weight));
-            }
-            left -= weight;
-            last = index;
+            low += BUCKET;
         }
         // Rounding left a little over: it is of the highest bucket.
-        Some(edge(last as f64 + 1.0))
+        Some(last.exp2())
     }
 }
 
+/// A bucket's width, in doublings.
+const BUCKET: f64 = 1.0 / PER_OCTAVE as f64;
+
+/// The lowest bucket has what is below it, the highest what is above.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a cast of a float saturates
 fn bucket(latency_us: f64) -> usize {
-    let position = (latency_us.log2() - LOWEST_OCTAVE as f64) * PER_OCTAVE as f64;
-    // A cast of a float to an integer saturates: below 0 is 0.
+    let position = (latency_us.log2() - f64::from(LOWEST_OCTAVE)) / BUCKET;
     (position as usize).min(BUCKETS - 1)
-}
-
-/// The latency at a position on the scale of buckets.
-fn edge(position: f64) -> f64 {
-    (position / PER_OCTAVE as f64 + LOWEST_OCTAVE as f64).exp2()
-}
-
-fn narrow(weight: f64) -> f32 {
-    weight as f32
 }
 
 #[cfg(test)]
@@ -144,7 +141,9 @@ mod tests {
 
     fn filled(samples: &[(f64, f64)]) -> Sketch {
         let mut sketch = Sketch::new();
-        samples.iter().for_each(|&(us, weight)| sketch.add(us, weight));
+        for &(us, weight) in samples {
+            sketch.add(us, weight);
+        }
         sketch
     }
 

@@ -350,7 +350,7 @@ mod tests {
             report(&mut window, 31_000, &[took_ms]);
             report(&mut window, 32_000, &[took_ms]);
             assert_eq!(window.changes, 1);
-            near(window.known.percentile(0.5), took_ms as f64);
+            near(window.known.percentile(0.5), float(took_ms));
         }
     }
 
@@ -359,7 +359,7 @@ mod tests {
         let mut random = super::super::random::Random::new(1);
         let mut window = Window::new(ms(0));
         for tick in 0..2400 {
-            let took: Vec<_> = (0..12).map(|_| 20 + (60.0 * random.next_unit()) as u64).collect();
+            let took: Vec<_> = (0..12).map(|_| 20 + random.next_u64() % 60).collect();
             report(&mut window, tick * 250, &took);
         }
         assert_eq!(window.changes, 0, "ten minutes at 48 calls a second");

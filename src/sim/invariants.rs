@@ -24,7 +24,7 @@ use crate::time::Instant;
 const SEEDS: u64 = 1_000;
 /// Virtual time of most, and of every [`LONG_EVERY`]th, which is long enough for the bounds on shut gates and starving to bite.
 const SPAN: Duration = Duration::from_secs(6);
-const SPAN_LONG: Duration = Duration::from_secs(60);
+const SPAN_LONG: Duration = Duration::from_mins(1);
 const LONG_EVERY: u64 = 25;
 
 /// Trials of one provider at a time.
@@ -207,4 +207,27 @@ fn they_hold_in_a_thousand_troubled_worlds() {
         "{calls} calls; at most, a well provider was shut out for {shut:?} and an open one unseen for {unseen:?}, \
          and a dead one had {dead} calls of a shard in a minute"
     );
+}
+
+#[test]
+#[should_panic(expected = "starved")]
+fn a_node_that_does_not_explore_is_found_out() {
+    let never =
+        RankingConfig { explore_share: 0.0, explore_stale: Duration::from_hours(1), ..RankingConfig::default() };
+    for seed in 0..SEEDS {
+        let world = world::troubled(seed, SPAN_LONG);
+        let promised = RankingConfig { explore_stale: Duration::from_secs(1), ..never };
+        let mut checks = Checks::new(seed, &world, promised, node::standing_in_small());
+        Run::new(world, seed, Strategy::Fastest, never, node::standing_in_small()).play(&mut checks);
+    }
+}
+
+#[test]
+#[should_panic(expected = "too many calls to a dead provider")]
+fn a_breaker_that_does_not_open_is_found_out() {
+    let mut standing = node::standing_in_small();
+    standing.breaker.failures = 1000;
+    for seed in 0..SEEDS {
+        play(seed, SPAN_LONG, RankingConfig::default(), standing);
+    }
 }

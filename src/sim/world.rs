@@ -111,8 +111,8 @@ impl Provider {
         if self.active(now).any(|kind| kind == Kind::Stall) {
             return Reply::Silent;
         }
-        if let Some(retry_after) = self.refuses(now) {
-            return Reply::Limited(round_trip, retry_after);
+        if self.refuses(now) {
+            return Reply::Limited(round_trip, self.limit.and_then(|(_, retry_after)| retry_after));
         }
         if self.active(now).any(|kind| matches!(kind, Kind::Broken(part) if luck < part)) {
             return Reply::Garbage(took);
@@ -123,7 +123,7 @@ impl Provider {
     fn is_dead(&self, now: Instant) -> bool {
         self.faults.iter().filter(|fault| fault.is_at(now)).any(|fault| match fault.kind {
             Kind::Dead => true,
-            Kind::Flap(half) => (now.since(fault.from).as_micros() / half.as_micros().max(1)) % 2 == 0,
+            Kind::Flap(half) => (now.since(fault.from).as_micros() / half.as_micros().max(1)).is_multiple_of(2),
             _ => false,
         })
     }
@@ -143,12 +143,12 @@ impl Provider {
         self.faults.iter().filter(move |fault| fault.is_at(now)).map(|fault| fault.kind)
     }
 
-    fn refuses(&mut self, now: Instant) -> Option<Option<Duration>> {
-        let (per_s, retry_after) = self.limit?;
+    fn refuses(&mut self, now: Instant) -> bool {
+        let Some((per_s, _)) = self.limit else { return false };
         let (tokens, at) = self.bucket;
         let tokens = (tokens + now.since(at).as_secs_f64() * per_s).min(per_s);
         self.bucket = ((tokens - 1.0).max(0.0), now);
-        (tokens < 1.0).then_some(retry_after)
+        tokens < 1.0
     }
 }
 
