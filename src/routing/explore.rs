@@ -9,7 +9,7 @@
 //!   sample has come back, or has had its time.
 //! - **Turns.** The grant goes to whoever has gone longest without a sample, so that all are seen at even distances. Who
 //!   gets traffic anyway needs none.
-//! - **Hope.** One that may well be the best, as far as its evidence goes, has its turn twice as often.
+//! - **Hope.** One that may well be the best, as far as its evidence goes, has its turn four times as often.
 //! - **Promise.** One that seems to have become better than the best gets several samples at once, on credit where need be: it
 //!   is found out within a second or two of its first surprising answer. Debts are paid by fewer explored calls later: the
 //!   share holds over time.
@@ -35,7 +35,7 @@ const RETURN_CALLS: f64 = 8.0;
 /// The longest that a grant may wait for calls.
 const RETURN_MAX: Duration = Duration::from_secs(30);
 /// How much sooner the turn comes of one that may be the best, and of one that seems to have become it.
-const HOPE_HASTE: f64 = 2.0;
+const HOPE_HASTE: f64 = 4.0;
 const PROMISE_HASTE: f64 = 8.0;
 /// Samples that decide about a promising one, and the most that is owed for them.
 const PROMISE_SAMPLES: f64 = 4.0;
