@@ -28,6 +28,7 @@ use super::ranking::{Entry, ROWS_MAX, Ranking, RowIndex, narrow};
 use super::score::{self, Cost, Score, Tail};
 use super::settings::RankingConfig;
 use super::window::{Tally, Window, float};
+use crate::jsonrpc::MethodClass;
 use crate::limits::PROVIDERS_PER_CHAIN_MAX;
 use crate::time::Instant;
 
@@ -57,7 +58,7 @@ struct Traffic {
     in_flight: f64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Row {
     cells: Vec<Option<Cell>>,
     leader: Option<u64>,
@@ -66,7 +67,7 @@ struct Row {
     calls: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Cell {
     window: Window,
     tail: Tail,
@@ -167,6 +168,16 @@ impl Board {
         ranking
     }
 
+    /// A method has been given `row`: it begins with what is known of its class, and departs from there.
+    pub fn promote(&mut self, row: RowIndex, class: MethodClass) {
+        self.rows[row.index()] = self.rows[RowIndex::from(class).index()].clone();
+    }
+
+    /// The method that had `row` is ranked by its class again.
+    pub fn send_back(&mut self, row: RowIndex) {
+        self.rows[row.index()] = None;
+    }
+
     /// The figures of a position's provider in a row; `None` while it is unknown.
     #[must_use]
     pub fn score(&self, now: Instant, row: RowIndex, provider: usize) -> Option<Score> {
@@ -260,7 +271,6 @@ impl Cell {
 mod tests {
     use super::super::ranking::Load;
     use super::*;
-    use crate::jsonrpc::MethodClass;
 
     const ROW: RowIndex = RowIndex::of_class(MethodClass::Read);
 
@@ -330,6 +340,19 @@ mod tests {
         assert!(costs[0] > 1e8 && costs[2] < costs[1] && costs[1] < 1e5, "{costs:?}");
         answers(&mut board, ms(300), 99, 1, 50);
         assert_eq!(board.leader(ROW), Some(1));
+    }
+
+    #[test]
+    fn a_promoted_method_begins_with_what_its_class_knows() {
+        let own = RowIndex::promoted(0).expect("a row");
+        let mut board = board(&[1, 2]);
+        answers(&mut board, ms(0), 1, 10, 50);
+        answers(&mut board, ms(0), 2, 20, 50);
+        board.promote(own, MethodClass::Read);
+        let ranking = board.publish(ms(250), |_| true);
+        assert!(ranking.row(own).is_some() && ranking.row(own) == ranking.row(ROW));
+        board.send_back(own);
+        assert_eq!(board.publish(ms(500), |_| true).row(own), None);
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Promotions {
         }
     }
 
-    /// Promotes and sends back. Call it every few seconds; rows that changed hands must be emptied by the caller: they are returned.
+    /// Promotes and sends back, every few seconds. Rows that changed hands are returned, and mean nothing until they are told to
+    /// the chain's board ([`Board::promote`](super::Board::promote), [`Board::send_back`](super::Board::send_back)).
     pub fn decide(&mut self, now: Instant) -> Vec<RowIndex> {
         self.decay(now);
         let mut changed = Vec::new();
