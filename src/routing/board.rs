@@ -7,15 +7,17 @@
 //!                              └──hope, age─▶ Plan ───────────▶ Explore ────┘
 //! ```
 //!
-//! Control calls [`Board::merge`] for every row that a shard ships, [`Board::on_in_flight`] where it knows what is under way,
-//! and [`Board::publish`] at every interval. All state that ranking has is here: shards hold what was published and a credit per row.
+//! Control calls [`Board::merge`] for every row that a shard ships, [`Board::on_in_flight`] where it knows what is
+//! under way, and [`Board::publish`] at every interval. All state that ranking has is here: shards hold what was
+//! published and a credit per row.
 //!
-//! **The leader stays** while it costs at most [`RankingConfig::hysteresis`] more than the best; its published cost is that much
-//! lower, so that a shard that compares costs keeps it without knowing of it.
+//! **The leader stays** while it costs at most [`RankingConfig::hysteresis`] more than the best; its published cost is
+//! that much lower, so that a shard that compares costs keeps it without knowing of it.
 //!
-//! **The usual load** of a provider is the time that its answers of the last second took, per second (Little's law: calls
-//! under way on average). A shard makes a provider dearer only by what is under way *beyond* it, so that the leader is not punished for leading,
-//! a stall shows at once, and a new leader takes over within seconds and not at a stroke, as its usual load is still that of exploration.
+//! **The usual load** of a provider is the time that its answers of the last second took, per second (Little's law:
+//! calls under way on average). A shard makes a provider dearer only by what is under way *beyond* it, so that the
+//! leader is not punished for leading, a stall shows at once, and a new leader takes over within seconds and not at a
+//! stroke, as its usual load is still that of exploration.
 //!
 //! A provider is known by its slot's number; positions are those of the newest configuration ([`Board::place`]).
 
@@ -170,7 +172,8 @@ impl Board {
 
     /// A method has been given `row`: it begins with what is known of its class, and departs from there.
     pub fn promote(&mut self, row: RowIndex, class: MethodClass) {
-        self.rows[row.index()] = self.rows[RowIndex::from(class).index()].clone();
+        let known = self.rows[RowIndex::from(class).index()].clone();
+        self.rows[row.index()] = known;
     }
 
     /// The method that had `row` is ranked by its class again.

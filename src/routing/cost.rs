@@ -1,8 +1,8 @@
 //! What a provider costs a call: gates, then tiers, then the strategy's amount, in one comparison.
 //!
 //! One number and one amount per provider, compared in that order. The number has, most significant first, where the
-//! provider stands before any strategy looks at it ([`Rank`]), its tier under `priority`, and whether anything is known of it. Worked out
-//! anew for each attempt and kept nowhere; what it is worked out from, and why so, stands in `rank`.
+//! provider stands before any strategy looks at it ([`Rank`]), its tier under `priority`, and whether anything is known
+//! of it. Worked out anew for each attempt and kept nowhere; what it is worked out from, and why so, stands in `rank`.
 
 use super::candidates::Facts;
 use super::latency::{Evidence, Latencies};
@@ -139,7 +139,8 @@ impl Cost {
         self.key < other.key || (self.key == other.key && self.amount < other.amount)
     }
 
-    /// Whether it can be explored while `best` would be asked: nobody goes on trial, no gate is shut, and the tier is in use.
+    /// Whether it can be explored while `best` would be asked: nobody goes on trial, no gate is shut, and the tier is
+    /// in use.
     pub(super) fn may_replace(&self, best: &Self) -> bool {
         const TIER: u64 = ((1 << RANK_SHIFT) - 1) & !1;
         !best.on_trial && self.is_open() && best.is_open() && self.key & TIER == best.key & TIER

@@ -1,25 +1,26 @@
 //! Whom to ask for evidence alone, and how often: the plan of one row, made at each publication.
 //!
-//! Who is never asked is never known, and the best provider of tomorrow is among those not asked today. So a share of calls
-//! goes to others. It is spent where it teaches most:
+//! Who is never asked is never known, and the best provider of tomorrow is among those not asked today. So a share of
+//! calls goes to others. It is spent where it teaches most:
 //!
-//! - **Tokens.** Each call earns [`RankingConfig::explore_share`] of a token, and some seconds' worth are kept. A token is an explored call.
-//! - **Grants.** One at a time: a provider, a shard, a number of calls. It goes to one shard, named in turn by traffic, and that shard
-//!   sends its next calls there: nothing is drawn, so that a token is a sample, a fraction of a second later. The next grant is given when the
-//!   sample has come back, or has had its time.
-//! - **Turns.** The grant goes to whoever has gone longest without a sample, so that all are seen at even distances. Who
-//!   gets traffic anyway needs none.
+//! - **Tokens.** Each call earns [`RankingConfig::explore_share`] of a token, and some seconds' worth are kept. A token
+//!   is an explored call.
+//! - **Grants.** One at a time: a provider, a shard, a number of calls. It goes to one shard, named in turn by traffic,
+//!   and that shard sends its next calls there: nothing is drawn, so that a token is a sample, a fraction of a second
+//!   later. The next grant is given when the sample has come back, or has had its time.
+//! - **Turns.** The grant goes to whoever has gone longest without a sample, so that all are seen at even distances.
+//!   Who gets traffic anyway needs none.
 //! - **Hope.** One that may well be the best, as far as its evidence goes, has its turn four times as often.
-//! - **Promise.** One that seems to have become better than the best gets several samples at once, on credit where need be: it
-//!   is found out within a second or two of its first surprising answer. Debts are paid by fewer explored calls later: the
-//!   share holds over time.
-//! - **Budget.** One whose calls are expected to take longer than the best's times [`RankingConfig::explore_factor`] gets none
-//!   (expected, not as ranked: thin evidence is ranked dearer, and must not be kept thin by that) ...
-//! - **No starving.** ... unless it has not been seen for [`RankingConfig::explore_stale`], or never: then it gets a grant
-//!   whether there are tokens or not. On a chain with traffic nobody stays unseen longer than that and the time of
-//!   some calls per provider, as grants go one by one.
-//! - **In vain.** A grant that brings no sample (its tier is not in use, its shard has no such calls) is repeated after twice the
-//!   time of the one before, so that it does not take the turns of those that can be seen.
+//! - **Promise.** One that seems to have become better than the best gets several samples at once, on credit where need
+//!   be: it is found out within a second or two of its first surprising answer. Debts are paid by fewer explored calls
+//!   later: the share holds over time.
+//! - **Budget.** One whose calls are expected to take longer than the best's times [`RankingConfig::explore_factor`]
+//!   gets none (expected, not as ranked: thin evidence is ranked dearer, and must not be kept thin by that) ...
+//! - **No starving.** ... unless it has not been seen for [`RankingConfig::explore_stale`], or never: then it gets a
+//!   grant whether there are tokens or not. On a chain with traffic nobody stays unseen longer than that and the time
+//!   of some calls per provider, as grants go one by one.
+//! - **In vain.** A grant that brings no sample (its tier is not in use, its shard has no such calls) is repeated after
+//!   twice the time of the one before, so that it does not take the turns of those that can be seen.
 
 use std::time::Duration;
 

@@ -12,8 +12,9 @@
 //! [`Ranking`], which shards [`adopt`](Ranker::adopt). Nothing here names a socket, a runtime or a clock: moments and
 //! seeds are handed in, so that the simulator can drive it all.
 //!
-//! Reading order, of a shard: `health` (the words), `breaker`, `cooldown`, `standing`, `latency`, `turns`, `cost`, `rank`, `attempt`; of
-//! control: `settings`, `sketch`, `window`, `score`, `explore`, `board`, `ranking`, `promote`, `regret`.
+//! Reading order, of a shard: `health` (the words), `breaker`, `cooldown`, `standing`, `latency`, `turns`, `cost`,
+//! `rank`, `attempt`; of control: `settings`, `sketch`, `window`, `score`, `explore`, `board`, `ranking`, `promote`,
+//! `regret`.
 
 mod allowance;
 mod attempt;

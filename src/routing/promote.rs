@@ -1,17 +1,17 @@
 //! Which methods are ranked by themselves: those that are not like their class.
 //!
-//! A class groups methods of like cost, and sharing evidence is what makes it strong. But `eth_getBlockByNumber` with its
-//! transactions may take ten times as long as `eth_getBalance` at one provider and twice as long at another: one order for both is
-//! wrong for one of them. So each method's latency is held against its class's *at the same provider*: the mean difference of
-//! the logarithms, weighted by calls, decaying. Where it is beyond [`DEPARTS`] with [`CALLS_MIN`] calls behind it, the method gets a row
-//! of its own; where it falls below [`RETURNS`], or the calls stop, it goes back. Between the two nothing changes: a row that comes
-//! and goes would forget each time what it knew.
+//! A class groups methods of like cost, and sharing evidence is what makes it strong. But `eth_getBlockByNumber` with
+//! its transactions may take ten times as long as `eth_getBalance` at one provider and twice as long at another: one
+//! order for both is wrong for one of them. So each method's latency is held against its class's *at the same
+//! provider*: the mean difference of the logarithms, weighted by calls, decaying. Where it is beyond [`DEPARTS`] with
+//! [`CALLS_MIN`] calls behind it, the method gets a row of its own; where it falls below [`RETURNS`], or the calls
+//! stop, it goes back. Between the two nothing changes: a row that comes and goes would forget each time what it knew.
 //!
-//! At most [`PROMOTED_METHODS_MAX`] of a chain. When all are taken, a method that is asked for twice as often as the least asked one takes
-//! its place.
+//! At most [`PROMOTED_METHODS_MAX`] of a chain. When all are taken, a method that is asked for twice as often as the
+//! least asked one takes its place.
 //!
-//! Methods are numbers here: the caller's positions in its table of known methods. Unknown ones are the client's words and
-//! share one class.
+//! Methods are numbers here: the caller's positions in its table of known methods. Unknown ones are the client's words
+//! and share one class.
 
 use std::time::Duration;
 
@@ -48,7 +48,8 @@ struct Method {
 }
 
 impl Promotions {
-    /// `calls` of a method at one provider took a mean of logarithms (of microseconds) that differs by `difference` from that of its class there.
+    /// `calls` of a method at one provider took a mean of logarithms (of microseconds) that differs by `difference`
+    /// from that of its class there.
     pub fn on_calls(&mut self, method: u16, calls: u32, difference: f64) {
         let calls = f64::from(calls);
         match self.methods.iter_mut().find(|known| known.number == method) {
@@ -60,8 +61,9 @@ impl Promotions {
         }
     }
 
-    /// Promotes and sends back, every few seconds. Rows that changed hands are returned, and mean nothing until they are told to
-    /// the chain's board ([`Board::promote`](super::Board::promote), [`Board::send_back`](super::Board::send_back)).
+    /// Promotes and sends back, every few seconds. Rows that changed hands are returned, and mean nothing until they
+    /// are told to the chain's board ([`Board::promote`](super::Board::promote),
+    /// [`Board::send_back`](super::Board::send_back)).
     pub fn decide(&mut self, now: Instant) -> Vec<RowIndex> {
         self.decay(now);
         let mut changed = Vec::new();

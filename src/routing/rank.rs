@@ -1,7 +1,7 @@
 //! Who is asked next: gates, then the published ranking, then what is under way.
 //!
-//! Every strategy gives each provider a *cost*, and the lowest is asked. Asked per attempt and not sorted once, since what
-//! stands about providers changes while a first attempt runs, and most calls need only one. Nothing is allocated.
+//! Every strategy gives each provider a *cost*, and the lowest is asked. Asked per attempt and not sorted once, since
+//! what stands about providers changes while a first attempt runs, and most calls need only one. Nothing is allocated.
 //!
 //! | strategy | lowest first |
 //! |---|---|
@@ -10,23 +10,26 @@
 //! | `latency-weighted` | −ln(u) · latency / weight, `u` drawn evenly from (0, 1) for each |
 //! | `load-balanced` | distance to its turn ([`Turns`]) |
 //!
-//! **Latency** is the cost that control published for the call's row ([`Ranking`]): the configured percentile over all shards, with
-//! hysteresis and widening in it. It is multiplied by the load, `1 + (own calls under way + those elsewhere − the usual
-//! ones) / (64 + the usual ones)` where that is above 1: a provider that stops answering grows expensive while its calls pile up,
-//! before any of them has failed, and shards do not all run to a new leader at once. Ties go to the first in the config.
+//! **Latency** is the cost that control published for the call's row ([`Ranking`]): the configured percentile over all
+//! shards, with hysteresis and widening in it. It is multiplied by the load, `1 + (own calls under way + those
+//! elsewhere − the usual ones) / (64 + the usual ones)` where that is above 1: a provider that stops answering grows
+//! expensive while its calls pile up, before any of them has failed, and shards do not all run to a new leader at once.
+//! Ties go to the first in the config.
 //!
-//! **Until control has spoken** about a row, the shard's own [means](super::latency) stand in: they are there with the first answer, while
-//! a ranking takes two intervals, and a node whose control is stuck at its start still chooses. Once a row is published they are
-//! neither read nor fed: one truth, and nothing to compute per answer.
+//! **Until control has spoken** about a row, the shard's own [means](super::latency) stand in: they are there with the
+//! first answer, while a ranking takes two intervals, and a node whose control is stuck at its start still chooses.
+//! Once a row is published they are neither read nor fed: one truth, and nothing to compute per answer.
 //!
-//! **The draw** is a race: each provider runs a time drawn from the exponential distribution whose mean is latency / weight,
-//! and the first one in is asked. That makes its chance exactly `(weight / latency) / Σ (weight / latency)`, needs one
-//! pass and no sum, and the second attempt's draw among the rest is fair by the same rule. Twice as fast: twice the calls.
+//! **The draw** is a race: each provider runs a time drawn from the exponential distribution whose mean is latency /
+//! weight, and the first one in is asked. That makes its chance exactly `(weight / latency) / Σ (weight / latency)`,
+//! needs one pass and no sum, and the second attempt's draw among the rest is fair by the same rule. Twice as fast:
+//! twice the calls.
 //!
 //! **Gates come before strategies**, in this order:
 //! 1. gate open; or a trial, for a call that may be repeated (only then can a failed trial go unnoticed). Under the
-//!    strategies that go by latency, within its tier a provider on trial, or (before control has spoken) without evidence, goes first: both are
-//!    bounded (one trial at a time, one exploring call a second), and without them the first leader would lead for ever;
+//!    strategies that go by latency, within its tier a provider on trial, or (before control has spoken) without
+//!    evidence, goes first: both are bounded (one trial at a time, one exploring call a second), and without them the
+//!    first leader would lead for ever;
 //! 2. a trial, for a call that may not be repeated;
 //! 3. gate open, but below the success-rate floor;
 //! 4. shut, the one that opens soonest; 5. parked, likewise. Both only where `force` permits and within the
@@ -34,8 +37,9 @@
 //!
 //! Providers that lack the method or have no room are never asked.
 //!
-//! **Exploration**: control grants a shard some calls of a row that go to one provider for the evidence alone. The next first
-//! attempts of repeatable calls, by a strategy that goes by latency, are sent there (one in [`EXPLORE_APART`]), where its gate is open and its tier in use.
+//! **Exploration**: control grants a shard some calls of a row that go to one provider for the evidence alone. The next
+//! first attempts of repeatable calls, by a strategy that goes by latency, are sent there (one in [`EXPLORE_APART`]),
+//! where its gate is open and its tier in use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,14 +141,15 @@ impl Ranker {
 
     /// Takes over what `before` knew of the same provider: `was` is its position there, `is` the one here.
     ///
-    /// For a reload that keeps providers. Latencies alone: turns start level, the allowance anew, and control ranks the new positions.
+    /// For a reload that keeps providers. Latencies alone: turns start level, the allowance anew, and control ranks the
+    /// new positions.
     pub fn take_over(&mut self, before: &Self, was: usize, is: usize) {
         self.latencies.take_over(&before.latencies, was, is);
     }
 
-    /// Goes by `ranking` from now on. One that was made for another number of providers is of another configuration, and refused;
-    /// the caller sees to it that positions mean the same providers. `shard` is this shard's number. Returns what was there,
-    /// to be freed elsewhere.
+    /// Goes by `ranking` from now on. One that was made for another number of providers is of another configuration,
+    /// and refused; the caller sees to it that positions mean the same providers. `shard` is this shard's number.
+    /// Returns what was there, to be freed elsewhere.
     pub fn adopt(&mut self, ranking: Arc<Ranking>, shard: usize) -> Arc<Ranking> {
         if ranking.providers() != self.providers {
             return ranking;
@@ -279,7 +284,8 @@ struct Grant {
 }
 
 impl Grant {
-    /// What control says now. The same grant goes on, or without a new one what is left of it; another one, whosever, takes its place.
+    /// What control says now. The same grant goes on, or without a new one what is left of it; another one, whosever,
+    /// takes its place.
     fn renew(&mut self, explore: Explore, shard: u16) {
         if explore.calls > 0 && explore.number != self.number {
             let left = if explore.shard == shard { explore.calls } else { 0 };

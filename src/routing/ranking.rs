@@ -1,8 +1,10 @@
 //! What control publishes for one chain: every provider's cost in every row, immutable.
 //!
-//! A *row* is a method class, or a method that was promoted because it is not like its class ([`RowIndex`]). A shard reads
-//! one row per attempt: a slice of small entries in the order of the chain's providers; nothing looked up by name, nothing allocated. All judgement went in before: the entry's cost has its hysteresis and its widening in it, and whom to explore
-//! next, and how often, is one provider and one number. A shard that never hears of a newer ranking goes on with this one.
+//! A *row* is a method class, or a method that was promoted because it is not like its class ([`RowIndex`]). A shard
+//! reads one row per attempt: a slice of small entries in the order of the chain's providers; nothing looked up by
+//! name, nothing allocated. All judgement went in before: the entry's cost has its hysteresis and its widening in it,
+//! and whom to explore next, and how often, is one provider and one number. A shard that never hears of a newer ranking
+//! goes on with this one.
 
 use crate::jsonrpc::MethodClass;
 use crate::limits::{PROMOTED_METHODS_MAX, PROVIDERS_PER_CHAIN_MAX};

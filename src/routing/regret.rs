@@ -1,13 +1,14 @@
 //! Regret: how much faster calls would have been elsewhere, as far as production can know.
 //!
-//! Nobody knows what a call would have taken at a provider that was not asked. Two kinds of call know a part of it. A call that
-//! *explored* was measured at one provider, while the mean of the one that ranking prefers is known: what the explored one
-//! was faster by is what ranking lost, what it was slower by is what exploring cost. A *hedged* call was sent to two: the first one's answer
-//! (or the time that it was waited for in vain, which is the least it would have taken) stands against the second's.
+//! Nobody knows what a call would have taken at a provider that was not asked. Two kinds of call know a part of it. A
+//! call that *explored* was measured at one provider, while the mean of the one that ranking prefers is known: what the
+//! explored one was faster by is what ranking lost, what it was slower by is what exploring cost. A *hedged* call was
+//! sent to two: the first one's answer (or the time that it was waited for in vain, which is the least it would have
+//! taken) stands against the second's.
 //!
-//! Over many calls, `lost / calls` near zero says that ranking is right; a figure that grows says that somebody better is not asked.
-//! A single explored call compares one draw with a mean, and half of all draws are below it: [`Regret::lost_us`] has a floor that
-//! is noise, the same at all times, and [`Regret::net_us`] has none.
+//! Over many calls, `lost / calls` near zero says that ranking is right; a figure that grows says that somebody better
+//! is not asked. A single explored call compares one draw with a mean, and half of all draws are below it:
+//! [`Regret::lost_us`] has a floor that is noise, the same at all times, and [`Regret::net_us`] has none.
 //!
 //! Plain fields, one per shard and chain, summed by control.
 

@@ -2,15 +2,16 @@
 //!
 //! The **cost** is the configured percentile of the latency, unanswered calls included as slower than any answer. With
 //! many samples it is read off the window. With few, a percentile is a guess at best (the 90th of five samples is their
-//! slowest), while the *mean* of five logarithms is already good to a few percent. So the cost is inferred: the mean, plus
-//! the distance from mean to percentile that this provider had when it was known well, or else the one of a distribution
-//! of the usual skew. The two are blended by evidence, and then *widened*: one standard error dearer, so that who is
-//! little known must be clearly better in order to win.
+//! slowest), while the *mean* of five logarithms is already good to a few percent. So the cost is inferred: the mean,
+//! plus the distance from mean to percentile that this provider had when it was known well, or else the one of a
+//! distribution of the usual skew. The two are blended by evidence, and then *widened*: one standard error dearer, so
+//! that who is little known must be clearly better in order to win.
 //!
 //! `ln cost = w · ln P + (1 − w) · (mean + tail) + widening · spread / √n`, with `w = n / (n + samples_trusted)`.
 //!
-//! The **hope** is the same, two standard errors cheaper: where it is below the leader's cost, a look is worth more than elsewhere. The
-//! **promise** is what a change for the better that seems to have begun would come to: a look at once.
+//! The **hope** is the same, two standard errors cheaper: where it is below the leader's cost, a look is worth more
+//! than elsewhere. The **promise** is what a change for the better that seems to have begun would come to: a look at
+//! once.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use super::window::Window;
 use crate::limits::LATENCY_US_MAX;
 use crate::time::Instant;
 
-/// Distance from the mean to the percentile in logarithms where nothing better is known, per unit of spread: the 90th of a normal one.
+/// Distance from the mean to the percentile in logarithms where nothing better is known, per unit of spread: the 90th
+/// of a normal one.
 const TAIL_PER_SPREAD: f64 = 1.28;
 /// A provider with less evidence is unknown: a lone sample after three half-lives.
 pub(super) const WEIGHT_MIN: f64 = 0.125;

@@ -1,11 +1,13 @@
 //! A distribution of latencies whose samples have weights: what a window is made of.
 //!
-//! Buckets of equal width on the logarithmic scale, sixteen to a doubling (4.4 %), from 16 µs to 134 s, and interpolated
-//! within: a percentile is exact to about 1 % where its bucket's neighbours are filled alike. Weights are `f32`, so
-//! that everything can be made to count less by one multiplication, which an `hdrhistogram` of whole counts cannot. 1.5 KiB each.
+//! Buckets of equal width on the logarithmic scale, sixteen to a doubling (4.4 %), from 16 µs to 134 s, and
+//! interpolated within: a percentile is exact to about 1 % where its bucket's neighbours are filled alike. Weights are
+//! `f32`, so that everything can be made to count less by one multiplication, which an `hdrhistogram` of whole counts
+//! cannot. 1.5 KiB each.
 //!
 //! What was not answered has no latency, but it is not nothing: it was *beyond* any answer. Its weight stands above the
-//! highest bucket, so that the 90th percentile of a provider that fails one call in five is "no answer", as its callers know it.
+//! highest bucket, so that the 90th percentile of a provider that fails one call in five is "no answer", as its callers
+//! know it.
 //!
 //! The mean and the spread are of the logarithms: latencies are skewed, their logarithms hardly, so that few samples
 //! suffice and a single stall does not carry the mean away.

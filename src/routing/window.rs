@@ -5,23 +5,24 @@
 //!
 //! - **Forgetting by time.** All weights halve every [`RankingConfig::half_life`]. This rules where samples are few: a
 //!   provider that is explored once in three seconds needs twenty seconds of them to be placed at all.
-//! - **Forgetting by number.** Never more than [`RankingConfig::samples_max`] are kept. This rules where samples are many:
-//!   the leader at 50 calls a second is known by its last eight seconds, at 500 by the last one.
-//! - **Cutting at a change.** Two sums watch, one for slower and one for faster (CUSUM, Page 1954). Each adds up by how many
-//!   standard deviations the samples' logarithms differ from the mean, less a slack, and starts anew when it falls to zero.
-//!   A sum beyond [`RankingConfig::change_sum`] means that the provider is not who it was when the sum left zero: what was known
-//!   before is dropped, and the samples since then are the window. Three samples that are twice as slow as ever before do it,
-//!   at whatever rate they come. One sample counts for four deviations at most: an outlier is no change.
+//! - **Forgetting by number.** Never more than [`RankingConfig::samples_max`] are kept. This rules where samples are
+//!   many: the leader at 50 calls a second is known by its last eight seconds, at 500 by the last one.
+//! - **Cutting at a change.** Two sums watch, one for slower and one for faster (CUSUM, Page 1954). Each adds up by how
+//!   many standard deviations the samples' logarithms differ from the mean, less a slack, and starts anew when it falls
+//!   to zero. A sum beyond [`RankingConfig::change_sum`] means that the provider is not who it was when the sum left
+//!   zero: what was known before is dropped, and the samples since then are the window. Three samples that are twice as
+//!   slow as ever before do it, at whatever rate they come. One sample counts for four deviations at most: an outlier
+//!   is no change.
 //!
-//! **Unanswered calls** (failed, or given up as late) stand beyond all answers ([`Sketch`]). They leave by forgetting, or by
-//! a *run of answers* too long for the share of failures known: seven in a row from one that failed half its calls
-//! happen once in a hundred times, and the failures are then of a time before.
+//! **Unanswered calls** (failed, or given up as late) stand beyond all answers ([`Sketch`]). They leave by forgetting,
+//! or by a *run of answers* too long for the share of failures known: seven in a row from one that failed half its
+//! calls happen once in a hundred times, and the failures are then of a time before.
 //!
-//! **Counts** of how attempts ended are decayed alike, for rates. Refused attempts (rate, quota) are counted, and no part of the
-//! success rate: a cooldown is their consequence, and they say nothing of the provider's health.
+//! **Counts** of how attempts ended are decayed alike, for rates. Refused attempts (rate, quota) are counted, and no
+//! part of the success rate: a cooldown is their consequence, and they say nothing of the provider's health.
 //!
-//! Not here: what a score is made of (`score`), and whose it is (`board`). Pure; touched by control alone. Memory: three
-//! sketches, 5 KiB, for each (provider, class) that was ever asked.
+//! Not here: what a score is made of (`score`), and whose it is (`board`). Pure; touched by control alone. Memory:
+//! three sketches, 5 KiB, for each (provider, class) that was ever asked.
 
 use std::time::Duration;
 
@@ -101,8 +102,8 @@ struct Watch {
 
 /// A sample's deviation counts for this much at most.
 const DEVIATION_MAX: f64 = 4.0;
-/// What counts of a watch's samples after each further report: a sum leaves zero some samples before the change or after it,
-/// and the latest are the ones that are certainly of the time since.
+/// What counts of a watch's samples after each further report: a sum leaves zero some samples before the change or
+/// after it, and the latest are the ones that are certainly of the time since.
 const REPORT_FADE: f64 = 0.6;
 /// A sum that is worth a second look: one sample two deviations off.
 const PROMISE_SUM: f64 = 1.0;

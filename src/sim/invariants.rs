@@ -9,7 +9,8 @@
 //! | a well provider | its gate is shut no longer than the longest back-off and a lease after its last fault |
 //! | a dead one | at most [`DEAD_CALLS_MAX`] unforced calls per shard and minute, once [`NOTICED_WITHIN`] has passed |
 //!
-//! Bounds in the small worlds are those of small settings: the rules are the same, and a world of seconds sees them through.
+//! Bounds in the small worlds are those of small settings: the rules are the same, and a world of seconds sees them
+//! through.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use crate::time::Instant;
 
 /// Seeds in one run of the tests.
 const SEEDS: u64 = 1_000;
-/// Virtual time of most, and of every [`LONG_EVERY`]th, which is long enough for the bounds on shut gates and starving to bite.
+/// Virtual time of most, and of every [`LONG_EVERY`]th, which is long enough for the bounds on shut gates and starving
+/// to bite.
 const SPAN: Duration = Duration::from_secs(6);
 const SPAN_LONG: Duration = Duration::from_mins(1);
 const LONG_EVERY: u64 = 25;
@@ -81,7 +83,8 @@ impl Checks {
         let (seed, seconds) = (self.seed, run.world.span.as_secs());
         assert!(
             truth,
-            "{what}, at {} us of seed {seed}\nreplay: LIVECHAIN_SIM_SEED={seed} LIVECHAIN_SIM_SECONDS={seconds} cargo test sim::invariants",
+            "{what}, at {} us of seed {seed}\n\
+             replay: LIVECHAIN_SIM_SEED={seed} LIVECHAIN_SIM_SECONDS={seconds} cargo test sim::invariants",
             run.now.micros()
         );
     }

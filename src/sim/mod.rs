@@ -9,14 +9,14 @@
 //!                                                  └──▶ Checks (check.rs), Ledger (regret.rs)
 //! ```
 //!
-//! Nothing is modelled that the product decides: the modules driven are the product's, called in the order of `shard/door.rs`.
-//! What is modelled is what the product meets: how long answers take, who fails when, how calls arrive, and how old the news is
-//! that shards and control have of each other. One thread, one queue, time a number: the same seed is the same run, to
-//! the microsecond.
+//! Nothing is modelled that the product decides: the modules driven are the product's, called in the order of
+//! `shard/door.rs`. What is modelled is what the product meets: how long answers take, who fails when, how calls
+//! arrive, and how old the news is that shards and control have of each other. One thread, one queue, time a number:
+//! the same seed is the same run, to the microsecond.
 //!
-//! `cargo test sim` runs many small worlds. `LIVECHAIN_SIM_SEED=n` runs that one alone; `LIVECHAIN_SIM_SECONDS=s` gives a world
-//! with the product's own settings that many virtual seconds, days if wanted; `LIVECHAIN_SIM_CSV=FILE` writes chosen
-//! against best of the regret world. A failure prints its seed and the line that replays it.
+//! `cargo test sim` runs many small worlds. `LIVECHAIN_SIM_SEED=n` runs that one alone; `LIVECHAIN_SIM_SECONDS=s` gives
+//! a world with the product's own settings that many virtual seconds, days if wanted; `LIVECHAIN_SIM_CSV=FILE` writes
+//! chosen against best of the regret world. A failure prints its seed and the line that replays it.
 
 // Its numbers are small: seeds, counts and microseconds of runs.
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]

@@ -1,7 +1,7 @@
 //! The node: shards and control as far as they decide, in the order of `shard/door.rs`.
 //!
-//! The seams for what joins later: a hedge is a second [`Flight`] of the same call; an outbound limit and a head's lag are facts (`room`, `gate`);
-//! what the provider's head is stands in its [`Provider`](super::world::Provider).
+//! The seams for what joins later: a hedge is a second [`Flight`] of the same call; an outbound limit and a head's lag
+//! are facts (`room`, `gate`); what the provider's head is stands in its [`Provider`](super::world::Provider).
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! How far the node's choices are from those of an oracle that knows every provider's distribution as of now.
 //!
-//! The oracle optimises the same statistic: each call goes to the provider whose configured percentile is lowest at that moment.
-//! Its latency there is reckoned with the same luck (`z`) as the node's call had, so that the two differ by the choice
-//! alone. Calls made for evidence are left out and their cost is shown apart. No faults here: what faults cost is failover's
-//! business, and invariants are elsewhere.
+//! The oracle optimises the same statistic: each call goes to the provider whose configured percentile is lowest at
+//! that moment. Its latency there is reckoned with the same luck (`z`) as the node's call had, so that the two differ
+//! by the choice alone. Calls made for evidence are left out and their cost is shown apart. No faults here: what faults
+//! cost is failover's business, and invariants are elsewhere.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -121,7 +121,8 @@ fn fastest_comes_within_five_percent_of_an_oracle_in_drifting_worlds() {
     let mean = |part: usize| each.iter().map(|world| world[part]).sum::<f64>() / each.len() as f64;
     println!("by world, P90 and P99: {each:.3?}");
     println!(
-        "{} calls in {} worlds: on average P90 {:.3} and P99 {:.3} times the oracle's; {:.2} % explored, {cost_ms:.2} ms a call",
+        "{} calls in {} worlds: on average P90 {:.3} and P99 {:.3} times the oracle's; \
+         {:.2} % explored, {cost_ms:.2} ms a call",
         all.len(),
         each.len(),
         mean(0),
@@ -186,7 +187,8 @@ fn csv(text: &mut String, world: u64, lines: &[Line]) {
         let Line { chosen_ms, best_ms, chosen_percentile_ms, best_percentile_ms, provider, best, .. } = line;
         let _ = writeln!(
             text,
-            "{world},{at_s:.4},{chosen_ms:.3},{best_ms:.3},{chosen_percentile_ms:.3},{best_percentile_ms:.3},{provider},{best},{}",
+            "{world},{at_s:.4},{chosen_ms:.3},{best_ms:.3},{chosen_percentile_ms:.3},{best_percentile_ms:.3},\
+             {provider},{best},{}",
             u8::from(line.explored)
         );
     }

@@ -1,8 +1,8 @@
 //! What a node meets: providers with latencies that change, faults that come and go, calls that arrive in bursts.
 //!
-//! A latency is `base · path(t) · class · exp(spread · skewed(z))` with `z` normal: lognormal, with a heavier right side. Written
-//! with `z` and not drawn inside, so that any percentile is known exactly (the oracle's knowledge), and one call's luck
-//! can be held against two providers (`z` in common: the difference is theirs).
+//! A latency is `base · path(t) · class · exp(spread · skewed(z))` with `z` normal: lognormal, with a heavier right
+//! side. Written with `z` and not drawn inside, so that any percentile is known exactly (the oracle's knowledge), and
+//! one call's luck can be held against two providers (`z` in common: the difference is theirs).
 
 use std::time::Duration;
 
@@ -158,7 +158,8 @@ impl Fault {
     }
 }
 
-/// A walk of `steps`, each moving by a normal step of `per_step`, drawn back towards 0 so that it stays within a factor of about two.
+/// A walk of `steps`, each moving by a normal step of `per_step`, drawn back towards 0 so that it stays within a factor
+/// of about two.
 pub(super) fn walk(random: &mut Random, steps: usize, per_step: f64) -> Vec<f64> {
     let mut at = 0.0;
     (0..steps)
