@@ -13,6 +13,10 @@
 //! - answered: lifts it, back-off included, when the call was sent after it began (after its end, or through a closed gate
 //!   because no provider was left).
 //!
+//! **By class.** Where the provider says that it limits one kind of call (its `eth_getLogs`), only that method class rests: there is a
+//! word for the provider and one for each class ([`Cooldowns`]). An answer lifts the provider's word and that of its own
+//! class; what it says about another class's limit is nothing.
+//!
 //! Packed in one `AtomicU64` as 36 bits *until*, 22 bits *length*, 4 bits back-off, 2 bits kind, in ticks of 16.384 ms: coarse,
 //! as providers count in seconds. Until is rounded up: never early. Memory order and bounded loops as in the breaker.
 
@@ -20,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::breaker::back_off;
+use crate::jsonrpc::MethodClass;
 use crate::limits::WORD_TRIES_MAX;
 use crate::time::Instant;
 
@@ -35,14 +40,20 @@ pub struct CooldownConfig {
     pub park: Duration,
 }
 
+impl CooldownConfig {
+    /// Rates are counted per second or per minute: after a minute any window has passed. What is short when a provider
+    /// parks is a month's plan, and a look every ten minutes finds the new one.
+    pub const DEFAULT: Self = Self {
+        first: Duration::from_secs(1),
+        max: Duration::from_mins(1),
+        retry_after_max: Duration::from_mins(10),
+        park: Duration::from_mins(10),
+    };
+}
+
 impl Default for CooldownConfig {
     fn default() -> Self {
-        Self {
-            first: Duration::from_secs(1),
-            max: Duration::from_mins(1),
-            retry_after_max: Duration::from_mins(10),
-            park: Duration::from_mins(10),
-        }
+        Self::DEFAULT
     }
 }
 
@@ -60,7 +71,46 @@ pub enum RestChange {
     Lifted,
 }
 
-/// See the module.
+/// A provider's cooldowns: its own, and one for each method class. 88 bytes; all shards read two words a call.
+#[derive(Debug, Default)]
+pub struct Cooldowns {
+    provider: Cooldown,
+    /// By [`MethodClass::index`].
+    classes: [Cooldown; MethodClass::ALL.len()],
+}
+
+impl Cooldowns {
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { provider: Cooldown::new(), classes: [const { Cooldown::new() }; MethodClass::ALL.len()] }
+    }
+
+    /// The provider's own.
+    #[must_use]
+    pub const fn provider(&self) -> &Cooldown {
+        &self.provider
+    }
+
+    /// That of one class alone.
+    #[must_use]
+    pub const fn class(&self, class: MethodClass) -> &Cooldown {
+        &self.classes[class.index()]
+    }
+
+    /// Whether calls of `class` are left alone now: the later of both; parked, whatever the class, once the provider is.
+    #[must_use]
+    pub fn rests(&self, now: Instant, class: MethodClass) -> Option<Rest> {
+        let (whole, own) = (self.provider.rests(now), self.class(class).rests(now));
+        match (whole, own) {
+            (Some(Rest::Cooled { until }), Some(Rest::Cooled { until: other })) => {
+                Some(Rest::Cooled { until: until.max(other) })
+            }
+            (whole, own) => whole.or(own),
+        }
+    }
+}
+
+/// One cooldown; see the module.
 #[derive(Debug, Default)]
 pub struct Cooldown(AtomicU64);
 
@@ -73,7 +123,11 @@ impl Cooldown {
     /// Whether the provider is left alone now. Reads only.
     #[must_use]
     pub fn rests(&self, now: Instant) -> Option<Rest> {
-        let word = Word::unpack(self.0.load(Relaxed));
+        let packed = self.0.load(Relaxed);
+        if packed == 0 {
+            return None;
+        }
+        let word = Word::unpack(packed);
         if floor(now) >= word.until { None } else { word.rest() }
     }
 
@@ -114,6 +168,9 @@ impl Cooldown {
     pub fn on_success(&self, now: Instant, sent: Instant) -> Option<RestChange> {
         let mut seen = self.0.load(Relaxed);
         for _ in 0..WORD_TRIES_MAX {
+            if seen == 0 {
+                return None;
+            }
             let word = Word::unpack(seen);
             if word.kind == Kind::None || floor(sent) < word.since() {
                 return None;
@@ -267,6 +324,23 @@ mod tests {
             let asked = asked.map(Duration::from_secs);
             check_length(cooldown.on_limited(secs(9), secs(9), asked, &config), secs(9), expected);
         }
+    }
+
+    #[test]
+    fn a_class_rests_alone_and_with_its_provider() {
+        use MethodClass::{Head, Logs};
+        let (cooldowns, config) = (Cooldowns::new(), CooldownConfig::default());
+        cooldowns.class(Logs).on_limited(secs(10), secs(10), Some(Duration::from_secs(20)), &config);
+        assert!(cooldowns.rests(secs(11), Logs).is_some());
+        assert_eq!(cooldowns.rests(secs(11), Head), None);
+        cooldowns.provider().on_limited(secs(10), secs(10), Some(Duration::from_secs(5)), &config);
+        let until = |class| match cooldowns.rests(secs(11), class) {
+            Some(Rest::Cooled { until }) => until.since(secs(0)).as_secs(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((until(Logs), until(Head)), (30, 15));
+        cooldowns.provider().on_parked(secs(11), &config);
+        assert!(matches!(cooldowns.rests(secs(12), Logs), Some(Rest::Parked { .. })));
     }
 
     #[test]
