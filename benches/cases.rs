@@ -123,7 +123,7 @@ fn pick_of(count: usize) -> Case {
 pub(crate) fn gate_and_outcome() -> Case {
     let standing = Standing::new();
     Box::new(move || {
-        black_box(black_box(&standing).gate(NOW));
+        black_box(black_box(&standing).gate_for(NOW, MethodClass::Read));
         black_box(standing.on_outcome(NOW + TOOK, &GOOD, &STANDING));
     })
 }
@@ -239,7 +239,7 @@ fn template() -> UpstreamTemplate {
 }
 
 const STANDING: StandingConfig = StandingConfig {
-    breaker: BreakerConfig { failures: 5, cooldown: Duration::from_secs(5), cooldown_max: Duration::from_mins(1) },
+    breaker: BreakerConfig::DEFAULT,
     cooldown: CooldownConfig {
         first: Duration::from_secs(1),
         max: Duration::from_mins(1),
@@ -248,7 +248,8 @@ const STANDING: StandingConfig = StandingConfig {
     },
 };
 
-const GOOD: Outcome<'static> = Outcome { health: Health::Good, sent: NOW, trial: None };
+const GOOD: Outcome<'static> =
+    Outcome { health: Health::Good, class: MethodClass::Read, sent: NOW, trial: None, draw: 0 };
 
 /// Providers that are all well, each ranked a little slower than the one before.
 struct Chain {

@@ -21,6 +21,8 @@ pub enum Health {
     Failure,
     /// It limits our rate, and perhaps says for how long.
     Cooldown(Option<Duration>),
+    /// It limits calls of this class, and says that it means no others.
+    ClassCooldown(Option<Duration>),
     /// A quota is used up or a bill unpaid: no call will succeed for long.
     Park,
     /// It refused our credentials, on this call at least. An event; only a probe of ours may take it out.

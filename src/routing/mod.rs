@@ -41,9 +41,9 @@ mod window;
 
 pub use attempt::{Attempt, Attempts, FIRST_SHARE, Failure, Reason, Step};
 pub use board::Board;
-pub use breaker::{Admission, Breaker, BreakerConfig, TRIAL_LEASE, Transition, Trial};
+pub use breaker::{Admission, Breaker, BreakerConfig, FailureCounts, TRIAL_LEASE, Transition, Trial};
 pub use candidates::{Facts, Providers, Tried};
-pub use cooldown::{Cooldown, CooldownConfig, Rest, RestChange};
+pub use cooldown::{Cooldown, CooldownConfig, Cooldowns, Rest, RestChange};
 pub use health::{Health, Next};
 pub use latency::{AWAITED_US, EXPLORE_EVERY, Evidence, HALF_LIFE, Latencies, MASS_MIN};
 pub use promote::Promotions;

@@ -398,10 +398,10 @@ mod tests {
         fn claim_trial(&self, _provider: usize, now: Instant) -> Option<Trial> {
             let left = self.trials.get().checked_sub(1)?;
             self.trials.set(left);
-            let breaker = BreakerConfig { failures: 1, cooldown: Duration::ZERO, cooldown_max: Duration::ZERO };
+            let breaker = BreakerConfig { failures: 1, cooldown: Duration::ZERO, ..BreakerConfig::DEFAULT };
             let config = StandingConfig { breaker, cooldown: CooldownConfig::default() };
             let standing = Standing::new();
-            let outcome = Outcome { health: Health::Failure, sent: now, trial: None };
+            let outcome = Outcome { health: Health::Failure, class: CLASS, sent: now, trial: None, draw: 0 };
             standing.on_outcome(now, &outcome, &config);
             standing.claim_trial(now + Duration::from_millis(1)).map(|(trial, _)| trial)
         }

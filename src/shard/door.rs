@@ -218,7 +218,7 @@ fn note(
     let Some(health) = judged.health else {
         // It was not asked after all, or given no time: another call may find out whether it is back.
         if let Some(trial) = trial {
-            upstream.slot.standing.release_trial(sent + took, trial);
+            upstream.slot.standing.release_trial(trial);
         }
         return;
     };

@@ -47,7 +47,7 @@ impl Judged {
         match self.health {
             Some(Health::Good) => Outcome::Success,
             Some(Health::Untouched | Health::Slow) => Outcome::Error,
-            Some(Health::Cooldown(_) | Health::Park | Health::Suspect) => Outcome::Limited,
+            Some(Health::Cooldown(_) | Health::ClassCooldown(_) | Health::Park | Health::Suspect) => Outcome::Limited,
             Some(Health::Failure) | None => Outcome::Failure,
         }
     }

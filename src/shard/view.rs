@@ -122,6 +122,7 @@ fn standing(config: &config::Breaker) -> StandingConfig {
             failures: config.failures,
             cooldown: config.cooldown,
             cooldown_max: config.cooldown_max,
+            ..BreakerConfig::DEFAULT
         },
         cooldown: CooldownConfig {
             first: limits::RATE_COOLDOWN_FIRST,
