@@ -522,3 +522,13 @@ pub const REPEATED_HEAD_BYTES_MAX: usize = 1024;
 /// Methods of one chain that are ranked by themselves because they are not like their class. Chains have two or three (a
 /// heavy trace, a cheap look-up); each costs as much memory and merging as a class.
 pub const PROMOTED_METHODS_MAX: usize = 16;
+
+// ---- Gates (routing) ----
+
+/// Calls or units a second of one provider from which shards take several at once: below it, a compare-and-swap a call is
+/// nothing, and 10 ms of the rate are fewer than two.
+pub const OUTBOUND_CHUNKED_FROM: u32 = 200;
+
+/// What a shard may count ahead of a provider's month: this part of the plan, so that a node of 64 shards is off by less than
+/// a thousandth of it at worst, and never beyond it.
+pub const OUTBOUND_MONTH_CHUNK_PART: u64 = 100_000;

@@ -1,0 +1,692 @@
+//! What we may send a provider: the plan bought from its vendor, never overrun by all shards together.
+//!
+//! Four limits, each optional: calls per second, compute units per second, units per month, calls in flight. A provider that
+//! is at a limit is not out, it is full: others are asked, and a moment later it has room again.
+//!
+//! **What "per second" promises.** Vendors count in ways that they do not tell. So the strictest reading holds: *any* span of one
+//! second, wherever it begins, sees at most the plan. A meter that allows a burst `b` at once and refills at `r` a second lets
+//! through `b + r − 1` calls in some second; therefore `r = plan + 1 − b`. A larger burst costs sustained rate, which is why it
+//! is a small share ([`Plan::burst_percent`]).
+//!
+//! **Chunks.** At 50,000 calls a second the shards must not fight over one line for each. A shard takes several calls at once from
+//! the shared meter and spends them from its own [`Allotment`]: at most what the rate yields in [`CHUNK_LIFE`], and none
+//! below 200 a second, where each call is taken by itself. What is taken may be sent up to that much later, so that
+//! a second of sending draws on 1.01 seconds of taking: the refill is divided by as much, and the promise holds. A chunk that is not
+//! spent in time is given back with the next one and the next one is half as large; one that is spent doubles. The month is
+//! counted in such chunks, too, so that it may read a little high and never low.
+//!
+//! **Calls larger than the burst** (a trace of 300 units under a plan of 330) pass when the meter has idled for
+//! as long as they cost, so `b + r·t` bounds any span with them, too.
+//!
+//! **Tuning.** Where the config says so, a refusal takes a part off the rate, once for each wave, down to a floor; time
+//! without one gives it back in steps, up to the plan and never beyond. One word holds when and how far it went down; the way up
+//! is a function of time, and nobody writes it.
+//!
+//! **Order of taking**: in flight, calls, units, month. What a later one refuses, the earlier ones get back. Memory order: relaxed as in
+//! the breaker, each word is all there is to know. A loop that loses [`WORD_TRIES_MAX`] times refuses: never more than the plan.
+//!
+//! Left out: waiting for room (another provider is asked instead), and keeping the month's count across restarts: the ledger
+//! reads [`Outbound::month_used`] and hands it back with [`Outbound::restore_month`].
+
+mod meter;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use self::meter::{Chunk, Meter, Rate};
+use crate::limits::{OUTBOUND_MONTH_CHUNK_PART, WORD_TRIES_MAX};
+use crate::time::Instant;
+
+pub use self::meter::CHUNK_LIFE;
+
+/// What was bought, and how it is used. Nothing is limited by default: only the operator knows the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboundConfig {
+    pub calls_per_second: Option<u32>,
+    pub units_per_second: Option<u32>,
+    pub units_per_month: Option<u64>,
+    pub in_flight: Option<u32>,
+    /// The part of a second's plan that may be sent at once, 0 to 50. A tenth lets a page's calls through
+    /// together and costs a tenth of the sustained rate.
+    pub burst_percent: u32,
+    pub tuning: Option<TuningConfig>,
+}
+
+/// How refusals tune the rates. Additive up and multiplicative down, as TCP: shares between nodes that know nothing of each
+/// other become fair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TuningConfig {
+    /// What is left of the rate after a refusal, in percent: 70 finds half of the plan in two waves.
+    pub down_to_percent: u32,
+    /// What a step up adds, in percent of the plan.
+    pub step_percent: u32,
+    /// Time between two steps up: longer than a vendor's window of a second, so that a step is seen to hold.
+    pub step_every: Duration,
+    /// The least, in percent of the plan: a provider that refuses everything has a cooldown for that.
+    pub floor_percent: u32,
+}
+
+impl OutboundConfig {
+    pub const DEFAULT: Self = Self {
+        calls_per_second: None,
+        units_per_second: None,
+        units_per_month: None,
+        in_flight: None,
+        burst_percent: 10,
+        tuning: None,
+    };
+
+    /// Whether there is anything to keep to.
+    #[must_use]
+    pub const fn is_limited(&self) -> bool {
+        self.calls_per_second.is_some()
+            || self.units_per_second.is_some()
+            || self.units_per_month.is_some()
+            || self.in_flight.is_some()
+    }
+}
+
+impl Default for OutboundConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl TuningConfig {
+    /// Back from the floor to the plan in about a minute and a half.
+    pub const DEFAULT: Self =
+        Self { down_to_percent: 70, step_percent: 5, step_every: Duration::from_secs(5), floor_percent: 10 };
+}
+
+impl Default for TuningConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Which month of the plan it is. Counted by whoever knows the calendar and the day on which the vendor bills.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Month {
+    /// Grows by one with each.
+    pub number: u16,
+    /// When the next one begins, as far as is known: counting begins anew at that moment without being told.
+    pub ends: Option<Instant>,
+}
+
+impl Month {
+    fn number_at(self, now: Instant) -> u16 {
+        let over = self.ends.is_some_and(|ends| now >= ends);
+        self.number.wrapping_add(over.into())
+    }
+}
+
+/// Why a call may not be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    InFlight,
+    Calls,
+    Units,
+    Month,
+}
+
+/// What all shards share about one provider: alone in its cache lines, and written only where something is limited.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Outbound {
+    calls: Meter,
+    units: Meter,
+    month: MonthCount,
+    tuning: Tuning,
+    in_flight: AtomicU32,
+}
+
+/// What one shard has taken from one provider's [`Outbound`] and not yet spent.
+#[derive(Clone, Debug, Default)]
+pub struct Allotment {
+    calls: Chunk,
+    units: Chunk,
+    month: Chunk,
+    /// The month that `month` was counted in.
+    month_number: u16,
+}
+
+/// The plan as of one moment, ready to be asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    pub config: &'a OutboundConfig,
+    pub month: Month,
+}
+
+/// A place in flight, to be handed in with [`Outbound::leave`] when the call has ended.
+#[derive(Debug)]
+#[must_use = "a place that is not handed in is lost until the node restarts"]
+pub struct Place {
+    /// Nothing is counted where nothing is limited, and a reload may change that while the call runs.
+    counted: bool,
+}
+
+impl Outbound {
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            calls: Meter::new(),
+            units: Meter::new(),
+            month: MonthCount(AtomicU64::new(0)),
+            tuning: Tuning(AtomicU64::new(0)),
+            in_flight: AtomicU32::new(0),
+        }
+    }
+
+    /// What stands in the way of a call of `units`, if anything does. Reads only; [`Outbound::take`] may still find that
+    /// another shard was faster.
+    #[must_use]
+    pub fn full(&self, now: Instant, units: u32, plan: &Plan<'_>, own: &Allotment) -> Option<Full> {
+        let config = plan.config;
+        if !config.is_limited() {
+            return None;
+        }
+        let tuned = self.tuning.per_mille(now, config.tuning.as_ref());
+        let rate = |plan| Rate::new(plan, config.burst_percent, tuned);
+        if config.in_flight.is_some_and(|most| self.in_flight.load(Relaxed) >= most) {
+            return Some(Full::InFlight);
+        }
+        if config.calls_per_second.is_some_and(|plan| !self.calls.has(now, 1, rate(plan), &own.calls)) {
+            return Some(Full::Calls);
+        }
+        if config.units_per_second.is_some_and(|plan| !self.units.has(now, units, rate(plan), &own.units)) {
+            return Some(Full::Units);
+        }
+        let month = plan.month.number_at(now);
+        let used_up = config.units_per_month.is_some_and(|most| !self.month.has(now, units, most, month, own));
+        used_up.then_some(Full::Month)
+    }
+
+    /// Takes what a call of `units` needs, or nothing of it.
+    pub fn take(&self, now: Instant, units: u32, plan: &Plan<'_>, own: &mut Allotment) -> Result<Place, Full> {
+        let config = plan.config;
+        if !config.is_limited() {
+            return Ok(Place { counted: false });
+        }
+        let tuned = self.tuning.per_mille(now, config.tuning.as_ref());
+        let calls = config.calls_per_second.map(|plan| Rate::new(plan, config.burst_percent, tuned));
+        let pace = config.units_per_second.map(|plan| Rate::new(plan, config.burst_percent, tuned));
+        let month = plan.month.number_at(now);
+        let place = self.enter(config.in_flight).ok_or(Full::InFlight)?;
+        if let Some(rate) = calls
+            && !self.calls.take(now, 1, rate, &mut own.calls)
+        {
+            self.leave(place);
+            return Err(Full::Calls);
+        }
+        let refused = if pace.is_some_and(|rate| !self.units.take(now, units, rate, &mut own.units)) {
+            Full::Units
+        } else if config.units_per_month.is_some_and(|most| !self.month.take(now, units, most, month, own)) {
+            if let Some(rate) = pace {
+                self.units.give_back(units, rate);
+            }
+            Full::Month
+        } else {
+            return Ok(place);
+        };
+        if let Some(rate) = calls {
+            self.calls.give_back(1, rate);
+        }
+        self.leave(place);
+        Err(refused)
+    }
+
+    /// The call has ended, however it did.
+    pub fn leave(&self, place: Place) {
+        let Place { counted } = place;
+        if counted {
+            self.in_flight.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// The provider refused a call, sent at `sent`, for its rate.
+    ///
+    /// Returns what is left of the plan, in thousandths, when that tuned it down.
+    pub fn on_limited(&self, now: Instant, sent: Instant, config: &OutboundConfig) -> Option<u32> {
+        self.tuning.down(now, sent, config.tuning.as_ref()?)
+    }
+
+    /// How much of the plan is used now, in thousandths, for pages.
+    #[must_use]
+    pub fn tuned_per_mille(&self, now: Instant, config: &OutboundConfig) -> u32 {
+        self.tuning.per_mille(now, config.tuning.as_ref())
+    }
+
+    /// Calls under way, where they are limited.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Units of the month counted so far, for the ledger and for pages.
+    #[must_use]
+    pub fn month_used(&self, now: Instant, month: Month) -> u64 {
+        self.month.used(month.number_at(now))
+    }
+
+    /// Hands back what the ledger has of this month. What has been counted meanwhile is added to it.
+    pub fn restore_month(&self, used: u64, month: Month) {
+        self.month.restore(used, month.number);
+    }
+
+    fn enter(&self, most: Option<u32>) -> Option<Place> {
+        let Some(most) = most else {
+            return Some(Place { counted: false });
+        };
+        let mut seen = self.in_flight.load(Relaxed);
+        for _ in 0..WORD_TRIES_MAX {
+            if seen >= most {
+                return None;
+            }
+            match self.in_flight.compare_exchange_weak(seen, seen + 1, Relaxed, Relaxed) {
+                Ok(_) => return Some(Place { counted: true }),
+                Err(newer) => seen = newer,
+            }
+        }
+        None
+    }
+}
+
+/// Units used in a month: 16 bits of its number, 48 of the count. A shard that still believes in last month counts in this one.
+#[derive(Debug, Default)]
+struct MonthCount(AtomicU64);
+
+const USED_MAX: u64 = (1 << 48) - 1;
+
+impl MonthCount {
+    fn has(&self, now: Instant, units: u32, most: u64, month: u16, own: &Allotment) -> bool {
+        let (number, used) = Self::read(self.0.load(Relaxed), month);
+        let counted = own.month_number == number && own.month.has(now, units.into());
+        counted || used.saturating_add(units.into()) <= most.min(USED_MAX)
+    }
+
+    fn take(&self, now: Instant, units: u32, most: u64, month: u16, own: &mut Allotment) -> bool {
+        let (number, _) = Self::read(self.0.load(Relaxed), month);
+        if own.month_number != number {
+            // What was counted ahead stays with its month.
+            (own.month, own.month_number) = (Chunk::default(), number);
+        }
+        let most = most.min(USED_MAX);
+        own.month.take(now, units.into(), most / OUTBOUND_MONTH_CHUNK_PART, |wanted, back| {
+            self.update(number, |used| used.saturating_sub(back).checked_add(wanted).filter(|used| *used <= most))
+        })
+    }
+
+    fn used(&self, month: u16) -> u64 {
+        Self::read(self.0.load(Relaxed), month).1
+    }
+
+    fn restore(&self, used: u64, month: u16) {
+        self.update(month, |counted| Some(counted.saturating_add(used).min(USED_MAX)));
+    }
+
+    fn update(&self, month: u16, change: impl Fn(u64) -> Option<u64>) -> bool {
+        let mut seen = self.0.load(Relaxed);
+        for _ in 0..WORD_TRIES_MAX {
+            let (number, used) = Self::read(seen, month);
+            let Some(used) = change(used) else { return false };
+            match self.0.compare_exchange_weak(seen, used | u64::from(number) << 48, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(newer) => seen = newer,
+            }
+        }
+        false
+    }
+
+    /// The month that counts and what is used of it: the word's, unless `month` is a later one. Numbers go round.
+    const fn read(word: u64, month: u16) -> (u16, u64) {
+        let number = (word >> 48) as u16;
+        let later = month.wrapping_sub(number);
+        if later != 0 && later < u16::MAX / 2 { (month, 0) } else { (number, word & USED_MAX) }
+    }
+}
+
+/// How far the rates are tuned down: 50 bits of when in ms, 10 of the thousandths that were left then. 0: not at all.
+#[derive(Debug, Default)]
+struct Tuning(AtomicU64);
+
+const WHOLE: u32 = 1000;
+
+impl Tuning {
+    fn per_mille(&self, now: Instant, config: Option<&TuningConfig>) -> u32 {
+        let word = self.0.load(Relaxed);
+        match config {
+            Some(config) if word != 0 => Self::at(word, now, config),
+            _ => WHOLE,
+        }
+    }
+
+    fn down(&self, now: Instant, sent: Instant, config: &TuningConfig) -> Option<u32> {
+        let mut seen = self.0.load(Relaxed);
+        for _ in 0..WORD_TRIES_MAX {
+            // One wave, one step: what was sent at the old rate says nothing about the new one.
+            if seen != 0 && sent.micros() / 1000 <= seen >> 10 {
+                return None;
+            }
+            let floor = (config.floor_percent.min(100) * 10).max(1);
+            let left = Self::at(seen, now, config) * config.down_to_percent.min(100) / 100;
+            let left = left.clamp(floor, WHOLE);
+            let word = (now.micros() / 1000) << 10 | u64::from(left.min(WHOLE));
+            match self.0.compare_exchange_weak(seen, word, Relaxed, Relaxed) {
+                Ok(_) => return Some(left),
+                Err(newer) => seen = newer,
+            }
+        }
+        None
+    }
+
+    fn at(word: u64, now: Instant, config: &TuningConfig) -> u32 {
+        if word == 0 {
+            return WHOLE;
+        }
+        let since = now.since(Instant::from_micros((word >> 10) * 1000));
+        let steps = since.as_micros() / config.step_every.as_micros().max(1);
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        let up = steps.saturating_mul(config.step_percent.saturating_mul(10));
+        let left = u32::try_from(word & 0x3ff).unwrap_or(WHOLE);
+        left.saturating_add(up).min(WHOLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::thread;
+
+    use proptest::prelude::*;
+
+    use super::super::random::Random;
+    use super::*;
+
+    const NO_MONTH: Month = Month { number: 0, ends: None };
+
+    fn us(us: u64) -> Instant {
+        Instant::from_micros(us)
+    }
+
+    fn calls(plan: u32) -> OutboundConfig {
+        OutboundConfig { calls_per_second: Some(plan), ..OutboundConfig::DEFAULT }
+    }
+
+    const fn plan(config: &OutboundConfig) -> Plan<'_> {
+        Plan { config, month: NO_MONTH }
+    }
+
+    /// How many of a second's sends were granted, over all shards, each second counted from each send.
+    struct Seconds {
+        sends: VecDeque<(Instant, u64)>,
+        sum: u64,
+        worst: u64,
+        total: u64,
+    }
+
+    impl Seconds {
+        fn new() -> Self {
+            Self { sends: VecDeque::new(), sum: 0, worst: 0, total: 0 }
+        }
+
+        fn sent(&mut self, now: Instant, amount: u64) {
+            self.sends.push_back((now, amount));
+            self.sum += amount;
+            self.total += amount;
+            while let Some(&(first, amount)) = self.sends.front()
+                && now.since(first) >= Duration::from_secs(1)
+            {
+                self.sends.pop_front();
+                self.sum -= amount;
+            }
+            self.worst = self.worst.max(self.sum);
+        }
+    }
+
+    /// Shards that are scheduled by a seed and ask for calls of some units, `mean_us` apart, for five seconds.
+    fn run(config: &OutboundConfig, shards: usize, mean_us: u64, units_max: u64, seed: u64) -> (Seconds, Seconds, u64) {
+        let (outbound, mut random) = (Outbound::new(), Random::new(seed));
+        let mut own = vec![Allotment::default(); shards];
+        let (mut calls, mut units, mut asked) = (Seconds::new(), Seconds::new(), 0);
+        let mut now = 60_000_000;
+        while now < 65_000_000 {
+            // Bursts and lulls, the same on average.
+            now += if random.next_u64() % 4 == 0 { random.next_u64() % (8 * mean_us + 1) } else { 0 };
+            let shard = usize::try_from(random.next_u64() % shards as u64).unwrap();
+            let cost = u32::try_from(1 + random.next_u64() % units_max).unwrap();
+            asked += 1;
+            let full = outbound.full(us(now), cost, &plan(config), &own[shard]);
+            let taken = outbound.take(us(now), cost, &plan(config), &mut own[shard]);
+            assert_eq!(taken.is_ok(), full.is_none(), "nobody came between: {taken:?} {full:?}");
+            if let Ok(place) = taken {
+                calls.sent(us(now), 1);
+                units.sent(us(now), cost.into());
+                outbound.leave(place);
+            }
+        }
+        (calls, units, asked)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        /// Whatever the shards do: no second of any beginning sees more than the plan.
+        #[test]
+        fn no_second_sees_more_than_the_plan(
+            plan in prop_oneof![1..30_u32, 30..400_u32, 400..30_000_u32],
+            shards in 1..9_usize,
+            load in 1..6_u64,
+            burst_percent in 0..60_u32,
+            seed in any::<u64>(),
+        ) {
+            let config = OutboundConfig { burst_percent, ..calls(plan) };
+            let mean_us = (3_000_000 / u64::from(plan) / load).max(20);
+            let (calls, _, _) = run(&config, shards, mean_us, 1, seed);
+            prop_assert!(calls.worst <= u64::from(plan), "{} of {plan}", calls.worst);
+        }
+
+        /// Units likewise; where one call costs more than the burst, that call's cost bounds the excess.
+        #[test]
+        fn no_second_sees_more_units_than_the_plan(
+            plan in 100..20_000_u32,
+            shards in 1..9_usize,
+            load in 1..6_u64,
+            seed in any::<u64>(),
+        ) {
+            let config = OutboundConfig { units_per_second: Some(plan), ..OutboundConfig::DEFAULT };
+            let units_max = u64::from(plan) / 10;
+            let mean_us = (1_000_000 * units_max / u64::from(plan) / load).max(20);
+            let (_, units, _) = run(&config, shards, mean_us, units_max, seed);
+            prop_assert!(units.worst <= u64::from(plan), "{} of {plan}", units.worst);
+        }
+    }
+
+    #[test]
+    fn most_of_the_plan_can_be_used() {
+        for (plan, shards) in [(5, 3), (25, 8), (100, 1), (250, 4), (1_000, 8), (20_000, 2), (20_000, 8)] {
+            let (calls, _, _) = run(&calls(plan), shards, 1_000_000 / u64::from(plan) / 20, 1, 7);
+            // The burst's share, the chunks' hundredth, and what five seconds round away.
+            let least = u64::from(plan) * 5 * 87 / 100;
+            assert!(calls.total >= least, "{plan} by {shards}: {} of {least}", calls.total);
+        }
+    }
+
+    #[test]
+    fn little_traffic_is_never_refused_for_what_others_hold() {
+        for (plan, shards) in [(1_000, 8), (20_000, 8), (20_000, 16)] {
+            let mean_us = 1_000_000 / u64::from(plan) * 3;
+            let config = OutboundConfig { burst_percent: 20, ..calls(plan) };
+            let (calls, _, asked) = run(&config, shards, mean_us, 1, 3);
+            assert_eq!(calls.total, asked, "{plan} by {shards}");
+        }
+    }
+
+    #[test]
+    fn a_busy_shard_seldom_touches_the_shared_word() {
+        let (outbound, config, mut own) = (Outbound::new(), calls(50_000), Allotment::default());
+        let (mut writes, mut word) = (0, outbound.month_used(us(0), NO_MONTH));
+        for call in 0..20_000_u64 {
+            let place = outbound.take(us(1_000_000 + call * 50), 1, &plan(&config), &mut own).unwrap();
+            outbound.leave(place);
+            let now = outbound.calls.word();
+            writes += u32::from(now != word);
+            word = now;
+        }
+        assert!(writes <= 250, "{writes} in a second at 20,000 a second");
+        let (slow, mut own) = (calls(100), Allotment::default());
+        let exact = Outbound::new();
+        for call in 0..50_u64 {
+            let before = exact.calls.word();
+            exact.leave(exact.take(us(1_000_000 + call * 20_000), 1, &plan(&slow), &mut own).unwrap());
+            assert_ne!(exact.calls.word(), before, "below the threshold every call is taken by itself");
+        }
+    }
+
+    #[test]
+    fn a_call_larger_than_the_burst_passes_after_idling() {
+        let config = OutboundConfig { units_per_second: Some(330), ..OutboundConfig::DEFAULT };
+        let (outbound, mut own) = (Outbound::new(), Allotment::default());
+        let mut take = |ms: u64, units| outbound.take(us(ms * 1000), units, &plan(&config), &mut own).map(drop);
+        assert_eq!(take(10_000, 75), Ok(()));
+        assert_eq!(take(10_001, 75), Err(Full::Units));
+        assert_eq!(take(10_001, 1), Err(Full::Units), "it is paid for first");
+        assert_eq!(take(10_400, 20), Ok(()));
+        assert_eq!(take(10_500, 75), Err(Full::Units), "not idle for long enough");
+        assert_eq!(take(10_800, 75), Ok(()));
+        assert_eq!(take(20_000, 1000), Ok(()), "more than a second's plan after more than a second");
+        assert_eq!(take(22_500, 1), Err(Full::Units));
+        assert_eq!(take(23_500, 1), Ok(()));
+    }
+
+    #[test]
+    fn places_in_flight_are_counted_over_shards() {
+        let config = OutboundConfig { in_flight: Some(2), ..OutboundConfig::DEFAULT };
+        let outbound = Outbound::new();
+        let take = || outbound.take(us(0), 1, &plan(&config), &mut Allotment::default());
+        let (one, _two) = (take().unwrap(), take().unwrap());
+        assert_eq!(take().unwrap_err(), Full::InFlight);
+        assert_eq!(outbound.full(us(0), 1, &plan(&config), &Allotment::default()), Some(Full::InFlight));
+        outbound.leave(one);
+        assert!(take().is_ok());
+        let free = outbound.take(us(0), 1, &plan(&OutboundConfig::DEFAULT), &mut Allotment::default());
+        outbound.leave(free.unwrap());
+        assert_eq!(outbound.in_flight(), 2, "what was not counted is not given back");
+    }
+
+    #[test]
+    fn what_a_later_limit_refuses_the_earlier_ones_get_back() {
+        let config =
+            OutboundConfig { in_flight: Some(9), units_per_second: Some(100), units_per_month: Some(50), ..calls(10) };
+        let (outbound, mut own) = (Outbound::new(), Allotment::default());
+        let mut take =
+            |units| outbound.take(us(9_000_000), units, &plan(&config), &mut own).map(|place| outbound.leave(place));
+        assert_eq!(take(51), Err(Full::Month));
+        let before = (outbound.calls.word(), outbound.units.word());
+        assert_eq!(take(200_000), Err(Full::Units));
+        assert_eq!((outbound.calls.word(), outbound.units.word()), before);
+        assert_eq!(outbound.in_flight(), 0);
+        assert_eq!(take(10), Ok(()));
+        assert_eq!(take(1), Err(Full::Calls));
+    }
+
+    #[test]
+    fn a_month_is_never_overrun_and_the_next_begins_by_itself() {
+        let config = OutboundConfig { units_per_month: Some(1_000_000), ..OutboundConfig::DEFAULT };
+        let month = Month { number: 24_311, ends: Some(us(3_000_000_000)) };
+        let (outbound, mut random) = (Outbound::new(), Random::new(1));
+        outbound.restore_month(200_000, month);
+        let mut own = vec![Allotment::default(); 8];
+        let mut spend = |from_ms: u64, calls: u64| {
+            let mut used = 0;
+            for call in 0..calls {
+                let units = u32::try_from(1 + random.next_u64() % 30).unwrap();
+                let shard = usize::try_from(random.next_u64() % 8).unwrap();
+                let (now, plan) = (us((from_ms + call / 8) * 1000), Plan { config: &config, month });
+                if outbound.take(now, units, &plan, &mut own[shard]).is_ok() {
+                    used += u64::from(units);
+                }
+            }
+            used
+        };
+        let used = spend(0, 200_000);
+        assert!((799_900..=800_000).contains(&used), "{used}");
+        assert_eq!(spend(2_000_000, 1000), 0);
+        assert_eq!(outbound.month_used(us(2_999_999_999), month), 1_000_000);
+        assert_eq!(outbound.month_used(us(3_000_000_000), month), 0);
+        let next = spend(3_000_000, 200_000);
+        assert!((999_900..=1_000_000).contains(&next), "{next}");
+        // A shard that has not heard of the new month counts in it all the same.
+        let old = Plan { config: &config, month };
+        assert_eq!(outbound.take(us(1), 1, &old, &mut Allotment::default()).unwrap_err(), Full::Month);
+    }
+
+    #[test]
+    fn refusals_tune_down_once_a_wave_and_time_tunes_up() {
+        let config = OutboundConfig { tuning: Some(TuningConfig::DEFAULT), ..calls(100) };
+        let outbound = Outbound::new();
+        let s = |secs: u64| us(secs * 1_000_000);
+        assert_eq!(outbound.on_limited(s(100), s(99), &config), Some(700));
+        for _ in 0..10 {
+            assert_eq!(outbound.on_limited(s(101), s(100), &config), None, "the same wave");
+        }
+        assert_eq!(outbound.on_limited(s(102), s(101), &config), Some(490));
+        // Second → thousandths.
+        for (at, expected) in [(102, 490), (106, 490), (107, 540), (122, 690), (152, 990), (157, 1000), (9_000, 1000)] {
+            assert_eq!(outbound.tuned_per_mille(s(at), &config), expected, "at {at}");
+        }
+        for wave in 0..20 {
+            outbound.on_limited(s(200 + wave), s(200 + wave), &config);
+        }
+        assert_eq!(outbound.tuned_per_mille(s(219), &config), 100, "the floor");
+        let untuned = calls(100);
+        assert_eq!(outbound.on_limited(s(300), s(300), &untuned), None);
+        assert_eq!(outbound.tuned_per_mille(s(219), &untuned), 1000);
+    }
+
+    #[test]
+    fn a_tuned_plan_holds_as_the_plan_does() {
+        let config =
+            OutboundConfig { tuning: Some(TuningConfig { step_percent: 0, ..TuningConfig::DEFAULT }), ..calls(1000) };
+        let (outbound, mut own, mut seconds) = (Outbound::new(), Allotment::default(), Seconds::new());
+        outbound.on_limited(us(1_000_000), us(1_000_000), &config);
+        for ms in 1_000..6_000 {
+            for _ in 0..2 {
+                if outbound.take(us(ms * 1000), 1, &plan(&config), &mut own).is_ok() {
+                    seconds.sent(us(ms * 1000), 1);
+                }
+            }
+        }
+        assert!((600..=700).contains(&seconds.worst), "{}", seconds.worst);
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_a_plan_of_nothing() {
+        let none = [calls(0), OutboundConfig { units_per_second: Some(0), ..OutboundConfig::DEFAULT }];
+        for config in none {
+            let outbound = Outbound::new();
+            for at in [us(0), us(1_000_000), Instant::NEVER] {
+                assert!(outbound.take(at, 1, &plan(&config), &mut Allotment::default()).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn threads_that_take_at_the_same_moment_get_a_burst_together() {
+        for _ in 0..20 {
+            let (outbound, config) = (Outbound::new(), calls(1000));
+            let take = || {
+                let mut own = Allotment::default();
+                (0..200).filter(|_| outbound.take(us(5_000_000), 1, &plan(&config), &mut own).is_ok()).count()
+            };
+            let granted: usize = thread::scope(|scope| {
+                (0..4).map(|_| scope.spawn(take)).collect::<Vec<_>>().into_iter().map(|t| t.join().unwrap()).sum()
+            });
+            assert!((1..=100).contains(&granted), "{granted}");
+        }
+    }
+
+    #[test]
+    fn it_is_alone_in_its_cache_line() {
+        assert_eq!((align_of::<Outbound>(), size_of::<Outbound>()), (128, 128));
+    }
+}
