@@ -236,9 +236,9 @@ impl Outbound {
     }
 
     /// The call has ended, however it did.
+    #[expect(clippy::needless_pass_by_value, reason = "a place is handed in once")]
     pub fn leave(&self, place: Place) {
-        let Place { counted } = place;
-        if counted {
+        if place.counted {
             self.in_flight.fetch_sub(1, Relaxed);
         }
     }
