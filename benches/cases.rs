@@ -280,7 +280,7 @@ impl Chain {
         let mut attempts: Attempts<()> = Attempts::new(READ, NOW + Duration::from_secs(2), 3);
         match attempts.next(black_box(NOW), &mut self.ranker, &self.standings) {
             Step::Try(attempt) => attempt.provider,
-            Step::GiveUp(_) => unreachable!("all are well"),
+            Step::Wait | Step::GiveUp(_) => unreachable!("all are well"),
         }
     }
 

@@ -5,15 +5,19 @@
 //! ```text
 //! loop {
 //!     match attempts.next(now, &mut ranker, &providers) {
-//!         Step::Try(attempt)    => send to attempt.provider, wait until attempt.first_byte_by;
-//!                                  an answer ends the call, anything else goes to attempts.on_failure(..)
-//!         Step::GiveUp(reason)  => relay attempts.into_relayable(), else answer for ourselves by the reason
+//!         Step::Try(attempt)    => attempts.arm(hedging); send to attempt.provider, until attempt.first_byte_by
+//!         Step::Wait            => another attempt still runs
+//!         Step::GiveUp(reason)  => relay attempts.into_relayable(), else answer for ourselves by the reason; done
 //!     }
+//!     wait for what comes first:
+//!         attempts.hedge_at()   => if attempts.on_hedge(..) is Step::Try(attempt), send that one too; wait on
+//!         an answer             => attempts.on_answer(..) names the attempt that lost, to be cancelled; done
+//!         a failure             => attempts.on_failure(..)
 //! }
 //! ```
 //!
 //! The rules, each with a test of its name:
-//! - **One deadline for all**, set when the call came; at most `attempts_max` attempts; no provider twice.
+//! - **One deadline for all**, set when the call came; at most `attempts_max` attempts, hedges included; no provider twice.
 //! - **The first attempt leaves time for a second**: it may use [`FIRST_SHARE`] of what remains, when the call may be sent
 //!   again and another provider stands ready. The second takes all that is left; only what it does not use is a third's.
 //!   A provider that is merely slow should still win, so the larger part goes to the one that ranking thinks best.
@@ -23,16 +27,23 @@
 //! - **Through a shut gate once**: when no provider stands ready, one attempt may go to the least bad.
 //! - **What is relayed** when all fail is the last error that may be shown to the client, whatever failed after it.
 //! - **A method unknown to all who were asked is unknown**; -32601 is then our word.
-//! - **A pooled connection found dead is replaced once per attempt, without counting**: it was closed while nobody used it, which says nothing about
-//!   the provider. The replacement is a fresh connection, so it cannot be stale in turn. For a call that is not
-//!   repeatable only when nothing of it was sent: a peer that closes after reading looks the same from here.
+//! - **A pooled connection found dead is replaced once per attempt, without counting** ([`Attempt::replaces_stale`]): it was closed
+//!   while nobody used it, which says nothing about the provider. The replacement is a fresh connection, so it cannot be stale in turn.
+//!   For a call that is not repeatable only when nothing of it was sent: a peer that closes after reading looks the same from here.
+//! - **At most two run at once, and one hedge a call**: when the attempt under way exceeds what it was given
+//!   ([`Hedging`]), the next provider is asked beside it, if the budget has a hedge. Never for a call that is not repeatable,
+//!   never through a shut gate, and rather to a provider that is known to be well than to one on trial: a hedge is to rescue
+//!   a call, not to find out about a provider.
+//! - **The first answer wins**; the other attempt is cancelled, and [`Loser`] says what that shows of its provider.
+//! - **A failure of one while the other runs does not end the call**, whatever it says; the other one's end decides.
 
 use std::time::Duration;
 
 use super::breaker::Trial;
 use super::candidates::{Providers, Tried};
 use super::health::Next;
-use super::rank::{Demand, InsteadOf, Nobody, Ranker};
+use super::hedge::{HedgeBudget, Hedging};
+use super::rank::{Demand, InsteadOf, Nobody, Pick, Ranker};
 use crate::limits::ATTEMPTS_MAX;
 use crate::time::Instant;
 
@@ -43,6 +54,8 @@ pub const FIRST_SHARE: f64 = 0.6;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     Try(Attempt),
+    /// Nothing for now: an attempt is under way.
+    Wait,
     GiveUp(Reason),
 }
 
@@ -59,8 +72,43 @@ pub struct Attempt {
     pub forced: bool,
     /// It is made for the evidence alone.
     pub explored: Option<InsteadOf>,
+    /// It runs beside another one.
+    pub hedge: bool,
     /// Connecting, waiting for a connection and for the first byte all end here.
     pub first_byte_by: Instant,
+    repeatable: bool,
+    /// Its pooled connection has been replaced.
+    replaced: bool,
+}
+
+impl Attempt {
+    /// It used a pooled connection that turned out to be dead before any byte of an answer. `sent`: whether a byte of
+    /// the call may have reached the provider.
+    ///
+    /// `true`: do the same attempt again, on a fresh connection, until the same moment. `false`: it has failed.
+    pub const fn replaces_stale(&mut self, sent: bool) -> bool {
+        let safe = self.repeatable || !sent;
+        let replaces = safe && !self.replaced;
+        self.replaced |= replaces;
+        replaces
+    }
+}
+
+/// The attempt that was still under way when another one was answered. It is to be cancelled, its trial to be released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loser {
+    pub provider: usize,
+    pub number: u8,
+    pub shows: Shows,
+}
+
+/// What an attempt shows that was cancelled. Nothing about health: it was not allowed to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// It had less time than it was expected to take.
+    Nothing,
+    /// It would have taken at least this long.
+    AtLeast(Duration),
 }
 
 /// Why no further attempt is made.
@@ -96,15 +144,34 @@ pub struct Attempts<T> {
     made: u8,
     unsupported: u8,
     tried: Tried,
+    /// Those under way: one, or two with a hedge.
+    running: [Option<Running>; 2],
+    hedge: Hedge,
     /// One attempt has gone through a shut gate.
     forced: bool,
     /// One failure allowed a single further attempt.
     once: bool,
     /// Nothing more may be tried.
     stopped: bool,
-    /// The present attempt's pooled connection has been replaced.
-    replaced: bool,
     relayable: Option<T>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    provider: usize,
+    number: u8,
+    sent: Instant,
+    first_byte_by: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Hedge {
+    /// Not asked for, or had already.
+    None,
+    /// Asked for, for the attempt under way.
+    Armed { at: Instant, hedging: Hedging },
+    /// Under way or over; an attempt was expected to take no longer than this.
+    Sent { delay: Duration },
 }
 
 impl<T> Attempts<T> {
@@ -118,10 +185,11 @@ impl<T> Attempts<T> {
             made: 0,
             unsupported: 0,
             tried: Tried::none(),
+            running: [None; 2],
+            hedge: Hedge::None,
             forced: false,
             once: false,
             stopped: false,
-            replaced: false,
             relayable: None,
         }
     }
@@ -133,34 +201,92 @@ impl<T> Attempts<T> {
         self
     }
 
-    /// Chooses the next attempt. Not while one is under way.
+    /// Chooses the next attempt, once none is under way.
     pub fn next(&mut self, now: Instant, ranker: &mut Ranker, providers: &impl Providers) -> Step {
+        if self.is_running() {
+            return Step::Wait;
+        }
         if self.stopped || self.made >= self.made_max {
             return Step::GiveUp(self.reason(now, Nobody::Out));
         }
         if now >= self.deadline {
             return Step::GiveUp(Reason::Deadline);
         }
-        let pick = match ranker.pick(now, self.demand, self.tried, !self.forced, providers) {
-            Ok(pick) => pick,
-            Err(nobody) => return Step::GiveUp(self.reason(now, nobody)),
-        };
-        self.tried.add(pick.provider);
-        self.forced |= pick.forced;
-        self.replaced = false;
-        self.made += 1;
-        Step::Try(Attempt {
-            provider: pick.provider,
-            number: self.made,
-            trial: pick.trial,
-            forced: pick.forced,
-            explored: pick.explored,
-            first_byte_by: self.first_byte_by(now, pick.spare),
-        })
+        match ranker.pick(now, self.demand, self.tried, !self.forced, providers) {
+            Ok(pick) => Step::Try(self.begin(now, pick, false)),
+            Err(nobody) => Step::GiveUp(self.reason(now, nobody)),
+        }
     }
 
-    /// The attempt under way has failed.
-    pub fn on_failure(&mut self, failure: Failure<T>) {
+    /// What may be done about the attempt that [`Attempts::next`] has just given, should it take its time.
+    pub fn arm(&mut self, hedging: Hedging) {
+        let (Some(running), Some(delay)) = (self.running().next(), hedging.delay()) else {
+            return;
+        };
+        let at = running.sent + delay;
+        let allowed = self.demand.repeatable && self.made < self.made_max && !matches!(self.hedge, Hedge::Sent { .. });
+        // From then on the next attempt is due by itself.
+        if allowed && at < running.first_byte_by {
+            self.hedge = Hedge::Armed { at, hedging };
+        }
+    }
+
+    /// When [`Attempts::on_hedge`] is due.
+    #[must_use]
+    pub const fn hedge_at(&self) -> Option<Instant> {
+        match self.hedge {
+            Hedge::Armed { at, .. } => Some(at),
+            Hedge::None | Hedge::Sent { .. } => None,
+        }
+    }
+
+    /// The attempt under way has taken its time: chooses one to run beside it, or says [`Step::Wait`].
+    pub fn on_hedge(
+        &mut self,
+        now: Instant,
+        budget: &mut HedgeBudget,
+        ranker: &mut Ranker,
+        providers: &impl Providers,
+    ) -> Step {
+        let Hedge::Armed { at, hedging } = self.hedge else {
+            return Step::Wait;
+        };
+        if now < at {
+            return Step::Wait;
+        }
+        self.hedge = Hedge::None;
+        let race = hedging == Hedging::Race;
+        if now >= self.deadline || !(race || budget.has()) {
+            return Step::Wait;
+        }
+        // Ranked as a call that may not be repeated: those on trial and those not known come last.
+        let demand = Demand { repeatable: false, ..self.demand };
+        let Ok(pick) = ranker.pick(now, demand, self.tried, false, providers) else {
+            return Step::Wait;
+        };
+        if !race {
+            budget.take();
+        }
+        self.hedge = Hedge::Sent { delay: hedging.delay().unwrap_or_default() };
+        Step::Try(self.begin(now, pick, true))
+    }
+
+    /// Attempt `number` was answered: the call has ended. Tells which other one is to be cancelled.
+    pub fn on_answer(&mut self, now: Instant, number: u8) -> Option<Loser> {
+        self.end(number);
+        self.stopped = true;
+        let lost = self.running.iter_mut().find_map(Option::take)?;
+        let had = now.since(lost.sent);
+        let shows = match self.hedge {
+            Hedge::Sent { delay } if had >= delay => Shows::AtLeast(had),
+            _ => Shows::Nothing,
+        };
+        Some(Loser { provider: lost.provider, number: lost.number, shows })
+    }
+
+    /// Attempt `number` has failed.
+    pub fn on_failure(&mut self, number: u8, failure: Failure<T>) {
+        self.end(number);
         if failure.relayable.is_some() {
             self.relayable = failure.relayable;
         }
@@ -174,14 +300,10 @@ impl<T> Attempts<T> {
         self.stopped |= !(safe && useful);
     }
 
-    /// The attempt under way used a pooled connection that turned out to be dead before any byte of an answer.
-    ///
-    /// `true`: do the same attempt again, on a fresh connection, until the same moment. `false`: it has failed.
-    ///
-    /// The data path does not ask this yet: `shard/upstream/exchange.rs` keeps the rule for repeatable calls by itself.
-    pub fn on_stale_connection(&mut self, sent: bool) -> bool {
-        let safe = self.demand.repeatable || !sent;
-        safe && !std::mem::replace(&mut self.replaced, true)
+    /// Whether an attempt is under way.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running().next().is_some()
     }
 
     /// Attempts made so far.
@@ -200,6 +322,43 @@ impl<T> Attempts<T> {
     #[must_use]
     pub fn into_relayable(self) -> Option<T> {
         self.relayable
+    }
+
+    fn begin(&mut self, now: Instant, pick: Pick, hedge: bool) -> Attempt {
+        let Pick { provider, trial, forced, spare, explored } = pick;
+        self.tried.add(provider);
+        self.forced |= forced;
+        self.made += 1;
+        let first_byte_by = self.first_byte_by(now, spare);
+        let running = Running { provider, number: self.made, sent: now, first_byte_by };
+        if let Some(free) = self.running.iter_mut().find(|place| place.is_none()) {
+            *free = Some(running);
+        }
+        let repeatable = self.demand.repeatable;
+        Attempt {
+            provider,
+            number: self.made,
+            trial,
+            forced,
+            explored,
+            hedge,
+            first_byte_by,
+            repeatable,
+            replaced: false,
+        }
+    }
+
+    fn end(&mut self, number: u8) {
+        for place in &mut self.running {
+            place.take_if(|running| running.number == number);
+        }
+        if let Hedge::Armed { .. } = self.hedge {
+            self.hedge = Hedge::None;
+        }
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        self.running.iter().flatten()
     }
 
     fn first_byte_by(&self, now: Instant, spare: bool) -> Instant {
@@ -229,6 +388,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::candidates::Facts;
+    use super::super::hedge::HedgeConfig;
     use super::super::standing::Gate;
     use super::super::strategy::Strategy as Order;
     use super::*;
@@ -277,6 +437,11 @@ mod tests {
     }
 
     impl World {
+        /// The newest attempt fails.
+        fn fails(&mut self, failure: Failure<u32>) {
+            self.attempts.on_failure(self.attempts.made(), failure);
+        }
+
         fn next(&mut self, at: Instant) -> Step {
             self.attempts.next(at, &mut self.ranker, &self.table)
         }
@@ -288,7 +453,7 @@ mod tests {
                     assert_eq!(attempt.provider, provider);
                     attempt.first_byte_by
                 }
-                Step::GiveUp(reason) => panic!("{reason:?}"),
+                other => panic!("{other:?}"),
             }
         }
 
@@ -314,7 +479,7 @@ mod tests {
         let mut world = world(&[READY; 5], true);
         for provider in 0..3 {
             world.tries(ms(0), provider);
-            world.attempts.on_failure(failed(Next::FailOver));
+            world.fails(failed(Next::FailOver));
         }
         world.gives_up(ms(0), Reason::NoProvider);
         assert_eq!(world.attempts.made(), 3);
@@ -324,7 +489,7 @@ mod tests {
     fn the_first_attempt_leaves_time_for_a_second() {
         let mut first = world(&[READY; 3], true);
         assert_eq!(first.tries(ms(0), 0), ms(600));
-        first.attempts.on_failure(failed(Next::FailOver));
+        first.fails(failed(Next::FailOver));
         assert_eq!(first.tries(ms(600), 1), ms(1000));
         // Alone, with nobody ready beside it, or not to be repeated: it gets all.
         assert_eq!(world(&[READY], true).tries(ms(0), 0), ms(1000));
@@ -338,9 +503,9 @@ mod tests {
         late.gives_up(ms(1000), Reason::Deadline);
         let mut slow = world(&[READY; 3], true);
         slow.tries(ms(0), 0);
-        slow.attempts.on_failure(failed(Next::FailOver));
+        slow.fails(failed(Next::FailOver));
         slow.tries(ms(600), 1);
-        slow.attempts.on_failure(failed(Next::FailOver));
+        slow.fails(failed(Next::FailOver));
         slow.gives_up(ms(1000), Reason::Deadline);
     }
 
@@ -352,7 +517,7 @@ mod tests {
         {
             let mut world = world(&[READY; 2], repeatable);
             world.tries(ms(0), 0);
-            world.attempts.on_failure(Failure { sent, ..failed(Next::FailOver) });
+            world.fails(Failure { sent, ..failed(Next::FailOver) });
             if goes_on {
                 world.tries(ms(1), 1);
             } else {
@@ -375,7 +540,7 @@ mod tests {
             let mut world = world(&[READY; 5], true);
             for &next in failures {
                 assert!(matches!(world.next(ms(0)), Step::Try(_)), "{failures:?}");
-                world.attempts.on_failure(failed(next));
+                world.fails(failed(next));
             }
             world.gives_up(ms(0), Reason::NoProvider);
             assert_eq!(world.attempts.made(), expected, "{failures:?}");
@@ -387,7 +552,7 @@ mod tests {
         let mut world = world(&[READY; 3], true);
         for relayable in [Some(1), Some(2), None] {
             world.next(ms(0));
-            world.attempts.on_failure(Failure { relayable, ..failed(Next::FailOver) });
+            world.fails(Failure { relayable, ..failed(Next::FailOver) });
         }
         assert_eq!(world.attempts.into_relayable(), Some(2));
     }
@@ -398,14 +563,14 @@ mod tests {
         let mut learns = world(&[READY, LACKS, READY], true);
         for provider in [0, 2] {
             learns.tries(ms(0), provider);
-            learns.attempts.on_failure(LACKS_METHOD);
+            learns.fails(LACKS_METHOD);
         }
         learns.gives_up(ms(0), Reason::MethodUnknown);
         let mut mixed = world(&[READY; 2], true);
         mixed.tries(ms(0), 0);
-        mixed.attempts.on_failure(LACKS_METHOD);
+        mixed.fails(LACKS_METHOD);
         mixed.tries(ms(0), 1);
-        mixed.attempts.on_failure(failed(Next::FailOver));
+        mixed.fails(failed(Next::FailOver));
         mixed.gives_up(ms(0), Reason::NoProvider);
         assert_eq!(mixed.attempts.into_relayable(), Some(32_601));
     }
@@ -414,9 +579,9 @@ mod tests {
     fn through_a_shut_gate_once() {
         let mut world = world(&[READY, SHUT, SHUT], true);
         world.tries(ms(0), 0);
-        world.attempts.on_failure(failed(Next::FailOver));
+        world.fails(failed(Next::FailOver));
         assert!(matches!(world.next(ms(0)), Step::Try(Attempt { provider: 1, forced: true, .. })));
-        world.attempts.on_failure(failed(Next::FailOver));
+        world.fails(failed(Next::FailOver));
         world.gives_up(ms(0), Reason::NoProvider);
     }
 
@@ -432,25 +597,156 @@ mod tests {
         let mut world = world(&[READY; 3], true);
         world.attempts = Attempts::new(world.attempts.demand, ms(1000), 3).only(1);
         assert_eq!(world.tries(ms(0), 1), ms(1000));
-        world.attempts.on_failure(failed(Next::FailOver));
+        world.fails(failed(Next::FailOver));
         world.gives_up(ms(0), Reason::NoProvider);
     }
 
     #[test]
     fn a_dead_pooled_connection_is_replaced_once_per_attempt() {
+        let attempt = |world: &mut World| match world.next(ms(0)) {
+            Step::Try(attempt) => attempt,
+            other => panic!("{other:?}"),
+        };
         let mut repeatable = world(&[READY; 2], true);
-        repeatable.tries(ms(0), 0);
-        assert!(repeatable.attempts.on_stale_connection(true));
-        assert!(!repeatable.attempts.on_stale_connection(true));
-        repeatable.attempts.on_failure(failed(Next::FailOver));
-        repeatable.tries(ms(0), 1);
-        assert!(repeatable.attempts.on_stale_connection(false));
+        let mut first = attempt(&mut repeatable);
+        assert!(first.replaces_stale(true));
+        assert!(!first.replaces_stale(true));
+        repeatable.fails(failed(Next::FailOver));
+        assert!(attempt(&mut repeatable).replaces_stale(false));
         assert_eq!(repeatable.attempts.made(), 2);
 
-        let mut once = world(&[READY], false);
-        once.tries(ms(0), 0);
-        assert!(!once.attempts.on_stale_connection(true), "it may have been read");
-        assert!(once.attempts.on_stale_connection(false));
+        let mut once = attempt(&mut world(&[READY], false));
+        assert!(!once.replaces_stale(true), "it may have been read");
+        assert!(once.replaces_stale(false));
+    }
+
+    const AFTER_100: Hedging = Hedging::After(Duration::from_millis(100));
+
+    impl World {
+        /// What comes of a hedge at `at`: the provider it goes to.
+        fn hedges(&mut self, at: Instant, budget: &mut HedgeBudget) -> Option<usize> {
+            match self.attempts.on_hedge(at, budget, &mut self.ranker, &self.table) {
+                Step::Try(attempt) => {
+                    assert!(attempt.hedge && !attempt.forced && attempt.first_byte_by == self.attempts.deadline());
+                    Some(attempt.provider)
+                }
+                Step::Wait => None,
+                Step::GiveUp(reason) => panic!("{reason:?} while an attempt runs"),
+            }
+        }
+    }
+
+    fn budget_of(hedges: u32) -> HedgeBudget {
+        let (mut budget, config) = (HedgeBudget::new(), HedgeConfig::DEFAULT);
+        (0..hedges * 100 / config.budget_percent).for_each(|_| budget.on_call(&config));
+        budget
+    }
+
+    #[test]
+    fn the_first_answer_wins_and_what_the_loser_shows_is_said() {
+        // Winner, when → what the loser shows. The hedge is sent after 100 ms.
+        let at_least = |ms| Shows::AtLeast(Duration::from_millis(ms));
+        for (winner, at, provider, shows) in
+            [(2, 130, 0, at_least(130)), (1, 130, 1, Shows::Nothing), (1, 250, 1, at_least(150))]
+        {
+            let mut world = world(&[READY; 3], true);
+            world.tries(ms(0), 0);
+            world.attempts.arm(AFTER_100);
+            assert_eq!(world.attempts.hedge_at(), Some(ms(100)));
+            assert_eq!(world.hedges(ms(99), &mut budget_of(1)), None, "not yet");
+            assert_eq!(world.hedges(ms(100), &mut budget_of(1)), Some(1));
+            assert_eq!(world.attempts.hedge_at(), None, "one hedge a call");
+            let loser = world.attempts.on_answer(ms(at), winner);
+            assert_eq!(loser, Some(Loser { provider, number: 3 - winner, shows }));
+            assert!(!world.attempts.is_running());
+        }
+        let mut alone = world(&[READY; 3], true);
+        alone.tries(ms(0), 0);
+        alone.attempts.arm(AFTER_100);
+        assert_eq!(alone.attempts.on_answer(ms(50), 1), None);
+        assert_eq!(alone.attempts.hedge_at(), None, "nobody is left to be hedged");
+    }
+
+    #[test]
+    fn a_failure_of_one_while_the_other_runs_does_not_end_the_call() {
+        for next in [Next::FailOver, Next::FailOverOnce, Next::Return] {
+            for failing in [1, 2] {
+                let mut world = world(&[READY; 3], true);
+                world.tries(ms(0), 0);
+                world.attempts.arm(AFTER_100);
+                world.hedges(ms(100), &mut budget_of(1));
+                world.attempts.on_failure(failing, failed(next));
+                assert_eq!(world.next(ms(110)), Step::Wait, "{next:?}");
+                assert_eq!(world.attempts.on_answer(ms(120), 3 - failing), None, "nobody is left to lose");
+            }
+        }
+        let mut both = world(&[READY; 3], true);
+        both.tries(ms(0), 0);
+        both.attempts.arm(AFTER_100);
+        both.hedges(ms(100), &mut budget_of(1));
+        both.attempts.on_failure(1, failed(Next::FailOver));
+        both.attempts.on_failure(2, failed(Next::FailOver));
+        both.tries(ms(110), 2);
+    }
+
+    #[test]
+    fn hedges_keep_to_the_budget_and_races_do_not() {
+        let mut poor = world(&[READY; 3], true);
+        poor.tries(ms(0), 0);
+        poor.attempts.arm(AFTER_100);
+        assert_eq!(poor.hedges(ms(100), &mut HedgeBudget::new()), None);
+        assert_eq!(poor.attempts.hedge_at(), None, "asked once");
+
+        let mut race = world(&[READY; 3], true);
+        race.tries(ms(5), 0);
+        race.attempts.arm(Hedging::Race);
+        assert_eq!(race.attempts.hedge_at(), Some(ms(5)));
+        let mut budget = budget_of(1);
+        assert_eq!(race.hedges(ms(5), &mut budget), Some(1));
+        assert!(budget.has(), "it costs nothing");
+    }
+
+    #[test]
+    fn no_hedge_where_none_is_allowed_or_none_would_help() {
+        // Facts, repeatable, attempts, hedging.
+        let trial = Facts { gate: Gate::Trial, ..READY };
+        let cases: [(&[Facts], bool, u8, Hedging); 7] = [
+            (&[READY, READY], false, 3, AFTER_100),
+            (&[READY, READY], false, 3, Hedging::Race),
+            (&[READY, READY], true, 1, AFTER_100),
+            (&[READY, READY], true, 3, Hedging::Never),
+            (&[READY, READY], true, 3, Hedging::After(Duration::from_millis(600))),
+            (&[READY, SHUT, LACKS, FULL], true, 3, AFTER_100),
+            (&[READY], true, 3, AFTER_100),
+        ];
+        for (facts, repeatable, attempts_max, hedging) in cases {
+            let mut world = world(facts, repeatable);
+            world.attempts = Attempts::new(world.attempts.demand, ms(1000), attempts_max);
+            world.tries(ms(0), 0);
+            world.attempts.arm(hedging);
+            assert_eq!(world.hedges(ms(600), &mut budget_of(1)), None, "{facts:?} {hedging:?}");
+            assert_eq!(world.attempts.made(), 1);
+        }
+        let mut known_first = world(&[READY, trial, READY], true);
+        known_first.table.0[1].gate = Gate::Open;
+        known_first.tries(ms(0), 0);
+        known_first.attempts.arm(AFTER_100);
+        known_first.table.0[1].gate = Gate::Trial;
+        assert_eq!(known_first.hedges(ms(100), &mut budget_of(1)), Some(2), "not to the one on trial");
+    }
+
+    #[test]
+    fn a_second_attempt_is_hedged_where_the_first_was_not() {
+        let mut world = world(&[READY; 3], true);
+        world.tries(ms(0), 0);
+        world.attempts.arm(AFTER_100);
+        world.fails(failed(Next::FailOver));
+        assert_eq!(world.attempts.hedge_at(), None);
+        world.tries(ms(50), 1);
+        world.attempts.arm(AFTER_100);
+        assert_eq!(world.attempts.hedge_at(), Some(ms(150)));
+        assert_eq!(world.hedges(ms(150), &mut budget_of(1)), Some(2));
+        assert_eq!(world.attempts.made(), 3, "hedges count");
     }
 
     fn facts() -> impl Strategy<Value = Facts> {
@@ -469,38 +765,112 @@ mod tests {
         })
     }
 
+    /// How an attempt of the property below ends, and after how many ms; it is late where its time runs out before.
+    #[derive(Clone, Debug)]
+    struct End {
+        after: u64,
+        answers: bool,
+        next: Next,
+        sent: bool,
+        unsupported: bool,
+    }
+
+    fn end() -> impl Strategy<Value = End> {
+        let next = prop::sample::select(&[Next::Return, Next::FailOver, Next::FailOver, Next::FailOverOnce][..]);
+        (0..500_u64, prop::bool::weighted(0.3), next, any::<[bool; 2]>())
+            .prop_map(|(after, answers, next, [sent, unsupported])| End { after, answers, next, sent, unsupported })
+    }
+
+    fn hedging() -> impl Strategy<Value = Hedging> {
+        prop_oneof![
+            1 => Just(Hedging::Never),
+            3 => (0..700_u64).prop_map(|after| Hedging::After(Duration::from_millis(after))),
+            1 => Just(Hedging::Race),
+        ]
+    }
+
     proptest! {
-        /// Whatever fails in whatever way: the bounds hold, and it ends.
+        /// Whatever fails in whatever way, hedged or not: the bounds hold, and it ends once.
         #[test]
         fn every_call_ends_within_its_bounds(
             facts in prop::collection::vec(facts(), 0..70),
             strategy in prop::sample::select(&[Order::Fastest, Order::Priority, Order::LoadBalanced, Order::LatencyWeighted][..]),
             repeatable in any::<bool>(),
             attempts_max in 0..9_u8,
-            failures in prop::collection::vec((0..3_u8, any::<bool>(), any::<bool>(), 0..400_u64), 9),
+            ends in prop::collection::vec(end(), 4),
+            hedging in hedging(),
+            hedges in 0..2_u32,
         ) {
             let mut ranker = Ranker::new(facts.len(), 1);
             let table = Table(facts);
             let demand = Demand { strategy, class: MethodClass::Read, row: MethodClass::Read.into(), repeatable };
             let mut attempts = Attempts::<u32>::new(demand, ms(1000), attempts_max);
-            let (mut now, mut asked, mut forced) = (ms(0), Vec::new(), 0);
-            for (next, sent, unsupported, took) in failures {
-                let Step::Try(attempt) = attempts.next(now, &mut ranker, &table) else { break };
-                prop_assert!(!asked.contains(&attempt.provider));
-                prop_assert!(attempt.first_byte_by > now && attempt.first_byte_by <= ms(1000));
-                let facts = table.0[attempt.provider];
-                prop_assert!(facts.supports && facts.room);
-                asked.push(attempt.provider);
-                forced += usize::from(attempt.forced);
-                now = (now + Duration::from_millis(took)).min(attempt.first_byte_by);
-                let next = [Next::Return, Next::FailOver, Next::FailOverOnce][usize::from(next)];
-                attempts.on_failure(Failure { next, sent, unsupported, relayable: None });
-                if next == Next::Return || (sent && !repeatable) {
-                    prop_assert!(matches!(attempts.next(now, &mut ranker, &table), Step::GiveUp(_)));
+            let (mut now, mut asked, mut forced, mut budget) = (ms(0), Vec::new(), 0, budget_of(hedges));
+            // When each ends that runs, by number, and whether it is late then.
+            let mut running: Vec<(Instant, u8, bool)> = Vec::new();
+            let (mut hedged, mut unsafe_failure) = (0, false);
+            let answered = loop {
+                let next = attempts.next(now, &mut ranker, &table);
+                let begun = match next {
+                    Step::Try(attempt) => {
+                        prop_assert!(running.is_empty() && !attempt.hedge && !unsafe_failure);
+                        attempts.arm(hedging);
+                        Some(attempt)
+                    }
+                    Step::GiveUp(_) => {
+                        prop_assert!(running.is_empty(), "gave up while one was under way");
+                        break false;
+                    }
+                    Step::Wait => {
+                        prop_assert!(!running.is_empty());
+                        let soonest = running.iter().min().copied().unwrap();
+                        match attempts.hedge_at() {
+                            Some(at) if at < soonest.0 => {
+                                now = now.max(at);
+                                match attempts.on_hedge(now, &mut budget, &mut ranker, &table) {
+                                    Step::Try(attempt) => Some(attempt),
+                                    step => {
+                                        prop_assert_eq!(step, Step::Wait);
+                                        None
+                                    }
+                                }
+                            }
+                            _ => {
+                                running.retain(|one| *one != soonest);
+                                now = soonest.0;
+                                let (number, late) = (soonest.1, soonest.2);
+                                let End { answers, next, sent, unsupported, .. } = ends[usize::from(number)].clone();
+                                if answers && !late {
+                                    let loser = attempts.on_answer(now, number);
+                                    prop_assert_eq!(loser.map(|l| l.number), running.first().map(|r| r.1));
+                                    break true;
+                                }
+                                unsafe_failure = sent && !repeatable;
+                                attempts.on_failure(number, Failure { next, sent, unsupported, relayable: None });
+                                None
+                            }
+                        }
+                    }
+                };
+                if let Some(attempt) = begun {
+                    prop_assert!(!asked.contains(&attempt.provider));
+                    prop_assert!(attempt.first_byte_by > now && attempt.first_byte_by <= ms(1000));
+                    let facts = table.0[attempt.provider];
+                    prop_assert!(facts.supports && facts.room);
+                    asked.push(attempt.provider);
+                    forced += usize::from(attempt.forced);
+                    hedged += u32::from(attempt.hedge);
+                    let end = now + Duration::from_millis(ends[usize::from(attempt.number)].after);
+                    let late = end >= attempt.first_byte_by;
+                    running.push((end.min(attempt.first_byte_by), attempt.number, late));
+                    prop_assert!(running.len() <= 1 + usize::from(repeatable));
                 }
-            }
+            };
             prop_assert!(asked.len() <= 3 && asked.len() <= usize::from(attempts_max.max(1)));
-            prop_assert!(forced <= 1);
+            prop_assert!(forced <= 1 && hedged <= 1 && now <= ms(1000));
+            prop_assert!(hedged <= hedges || hedging == Hedging::Race);
+            let after = attempts.next(now, &mut ranker, &table);
+            prop_assert!(matches!(after, Step::GiveUp(_)), "it ends once, answered or not: {answered}");
         }
     }
 }

@@ -150,8 +150,11 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
         let step = attempts.next(now, &mut chain.ranker.borrow_mut(), &candidates);
         let attempt = match step {
             Step::Try(attempt) => attempt,
+            // One at a time as yet: none is under way here.
+            Step::Wait => return give_up(attempts, routing::Reason::NoProvider, trace),
             Step::GiveUp(reason) => return give_up(attempts, reason, trace),
         };
+        let number = attempt.number;
         let upstream = &chain.upstreams[attempt.provider];
         let mut judged = try_one(shard, view, ask, upstream, body, &attempt, hash).await;
         let took = shard.clock.now().since(now);
@@ -168,7 +171,7 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
                 let provider = Some(Rc::clone(upstream));
                 return Answer { said, provider, attempts: attempts.made(), trace };
             }
-            Verdict::Failure(failure) => attempts.on_failure(failure),
+            Verdict::Failure(failure) => attempts.on_failure(number, failure),
         }
     }
 }
