@@ -6,7 +6,7 @@
 //! **What "per second" promises.** Vendors count in ways that they do not tell. So the strictest reading holds: *any* span of one
 //! second, wherever it begins, sees at most the plan. A meter that allows a burst `b` at once and refills at `r` a second lets
 //! through `b + r − 1` calls in some second; therefore `r = plan + 1 − b`. A larger burst costs sustained rate, which is why it
-//! is a small share ([`Plan::burst_percent`]).
+//! is a small share ([`OutboundConfig::burst_percent`]).
 //!
 //! **Chunks.** At 50,000 calls a second the shards must not fight over one line for each. A shard takes several calls at once from
 //! the shared meter and spends them from its own [`Allotment`]: at most what the rate yields in [`CHUNK_LIFE`], and none
@@ -150,11 +150,32 @@ pub struct Allotment {
     month_number: u16,
 }
 
-/// The plan as of one moment, ready to be asked about.
+/// A config made ready to be kept to: one for each provider and snapshot, so that no call divides.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
-    pub config: &'a OutboundConfig,
-    pub month: Month,
+pub struct Plan {
+    config: OutboundConfig,
+    month: Month,
+    whole: Rates,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rates {
+    calls: Option<Rate>,
+    units: Option<Rate>,
+}
+
+impl Plan {
+    #[must_use]
+    pub fn new(config: OutboundConfig, month: Month) -> Self {
+        Self { config, month, whole: Rates::new(&config, WHOLE) }
+    }
+}
+
+impl Rates {
+    fn new(config: &OutboundConfig, tuned: u32) -> Self {
+        let rate = |plan| Rate::new(plan, config.burst_percent, tuned);
+        Self { calls: config.calls_per_second.map(rate), units: config.units_per_second.map(rate) }
+    }
 }
 
 /// A place in flight, to be handed in with [`Outbound::leave`] when the call has ended.
@@ -180,20 +201,19 @@ impl Outbound {
     /// What stands in the way of a call of `units`, if anything does. Reads only; [`Outbound::take`] may still find that
     /// another shard was faster.
     #[must_use]
-    pub fn full(&self, now: Instant, units: u32, plan: &Plan<'_>, own: &Allotment) -> Option<Full> {
-        let config = plan.config;
+    pub fn full(&self, now: Instant, units: u32, plan: &Plan, own: &Allotment) -> Option<Full> {
+        let config = &plan.config;
         if !config.is_limited() {
             return None;
         }
-        let tuned = self.tuning.per_mille(now, config.tuning.as_ref());
-        let rate = |plan| Rate::new(plan, config.burst_percent, tuned);
         if config.in_flight.is_some_and(|most| self.in_flight.load(Relaxed) >= most) {
             return Some(Full::InFlight);
         }
-        if config.calls_per_second.is_some_and(|plan| !self.calls.has(now, 1, rate(plan), &own.calls)) {
+        let rates = self.rates(now, plan);
+        if rates.calls.is_some_and(|rate| !self.calls.has(now, 1, rate, &own.calls)) {
             return Some(Full::Calls);
         }
-        if config.units_per_second.is_some_and(|plan| !self.units.has(now, units, rate(plan), &own.units)) {
+        if rates.units.is_some_and(|rate| !self.units.has(now, units, rate, &own.units)) {
             return Some(Full::Units);
         }
         let month = plan.month.number_at(now);
@@ -202,34 +222,30 @@ impl Outbound {
     }
 
     /// Takes what a call of `units` needs, or nothing of it.
-    pub fn take(&self, now: Instant, units: u32, plan: &Plan<'_>, own: &mut Allotment) -> Result<Place, Full> {
-        let config = plan.config;
+    pub fn take(&self, now: Instant, units: u32, plan: &Plan, own: &mut Allotment) -> Result<Place, Full> {
+        let config = &plan.config;
         if !config.is_limited() {
             return Ok(Place { counted: false });
         }
-        let tuned = self.tuning.per_mille(now, config.tuning.as_ref());
-        let calls = config.calls_per_second.map(|plan| Rate::new(plan, config.burst_percent, tuned));
-        let pace = config.units_per_second.map(|plan| Rate::new(plan, config.burst_percent, tuned));
+        let rates = self.rates(now, plan);
         let month = plan.month.number_at(now);
         let place = self.enter(config.in_flight).ok_or(Full::InFlight)?;
-        if let Some(rate) = calls
-            && !self.calls.take(now, 1, rate, &mut own.calls)
-        {
+        if rates.calls.is_some_and(|rate| !self.calls.take(now, 1, rate, &mut own.calls)) {
             self.leave(place);
             return Err(Full::Calls);
         }
-        let refused = if pace.is_some_and(|rate| !self.units.take(now, units, rate, &mut own.units)) {
+        let refused = if rates.units.is_some_and(|rate| !self.units.take(now, units, rate, &mut own.units)) {
             Full::Units
         } else if config.units_per_month.is_some_and(|most| !self.month.take(now, units, most, month, own)) {
-            if let Some(rate) = pace {
-                self.units.give_back(units, rate);
+            if rates.units.is_some() {
+                self.units.give_back(units, &own.units);
             }
             Full::Month
         } else {
             return Ok(place);
         };
-        if let Some(rate) = calls {
-            self.calls.give_back(1, rate);
+        if rates.calls.is_some() {
+            self.calls.give_back(1, &own.calls);
         }
         self.leave(place);
         Err(refused)
@@ -271,6 +287,13 @@ impl Outbound {
     /// Hands back what the ledger has of this month. What has been counted meanwhile is added to it.
     pub fn restore_month(&self, used: u64, month: Month) {
         self.month.restore(used, month.number);
+    }
+
+    fn rates(&self, now: Instant, plan: &Plan) -> Rates {
+        match self.tuning.per_mille(now, plan.config.tuning.as_ref()) {
+            WHOLE => plan.whole,
+            tuned => Rates::new(&plan.config, tuned),
+        }
     }
 
     fn enter(&self, most: Option<u32>) -> Option<Place> {
@@ -412,8 +435,8 @@ mod tests {
         OutboundConfig { calls_per_second: Some(plan), ..OutboundConfig::DEFAULT }
     }
 
-    const fn plan(config: &OutboundConfig) -> Plan<'_> {
-        Plan { config, month: NO_MONTH }
+    fn plan(config: &OutboundConfig) -> Plan {
+        Plan::new(*config, NO_MONTH)
     }
 
     /// How many of a second's sends were granted, over all shards, each second counted from each send.
@@ -601,7 +624,7 @@ mod tests {
             for call in 0..calls {
                 let units = u32::try_from(1 + random.next_u64() % 30).unwrap();
                 let shard = usize::try_from(random.next_u64() % 8).unwrap();
-                let (now, plan) = (us((from_ms + call / 8) * 1000), Plan { config: &config, month });
+                let (now, plan) = (us((from_ms + call / 8) * 1000), Plan::new(config, month));
                 if outbound.take(now, units, &plan, &mut own[shard]).is_ok() {
                     used += u64::from(units);
                 }
@@ -616,7 +639,7 @@ mod tests {
         let next = spend(3_000_000, 200_000);
         assert!((999_900..=1_000_000).contains(&next), "{next}");
         // A shard that has not heard of the new month counts in it all the same.
-        let old = Plan { config: &config, month };
+        let old = Plan::new(config, month);
         assert_eq!(outbound.take(us(1), 1, &old, &mut Allotment::default()).unwrap_err(), Full::Month);
     }
 

@@ -84,8 +84,9 @@ impl Meter {
         taken
     }
 
-    pub(super) fn give_back(&self, amount: u32, rate: Rate) {
-        self.update(|word| Some(word.saturating_sub(rate.each_ns.saturating_mul(amount.into()))));
+    /// Gives back what the last [`Meter::take`] took.
+    pub(super) fn give_back(&self, amount: u32, own: &Chunk) {
+        self.update(|word| Some(word.saturating_sub(own.each_ns.saturating_mul(amount.into()))));
     }
 
     #[cfg(test)]
