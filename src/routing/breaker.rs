@@ -44,6 +44,8 @@
 //! Times are whole milliseconds, a retry time rounded up: never early. 40 bits of them last 34 years. Jitter shortens a wait, so
 //! that the cap is one and nodes that waited together do not come back together.
 
+#[cfg(test)]
+mod interleaving;
 mod word;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

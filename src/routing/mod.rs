@@ -1,10 +1,15 @@
 //! Which provider is asked, and what happens when it fails: pure.
 //!
 //! ```text
-//!   Attempts ──asks──▶ Ranker ──reads──▶ Standing = Breaker + Cooldown   (one per provider, all shards)
-//!   (one per call)     (per shard and chain)  └────▶ Ranking             (one per chain, published by control)
-//!                                                       ▲
-//!   rows of all shards ──merge──▶ Board = Window, Score, Plan            (one per chain, control's)
+//!   Attempts ──asks──▶ Ranker ──reads──▶ Standing = Breaker + Cooldowns   (one per provider, all shards)
+//!   (one per call)     (per shard          Outbound + Allotment           (one per provider; one per shard beside it)
+//!      │                and chain)         Heads                          (one per chain, in control; shards see masks)
+//!      ▼                   │               Learned                        (one per provider and shard)
+//!   HedgeBudget            │                 ▲
+//!   (one per shard)        │              Probes: what a node asks by itself (one per chain, in control)
+//!                          └────reads───▶ Ranking                         (one per chain, published by control)
+//!                                            ▲
+//!   rows of all shards ──────merge───────▶ Board = Window, Score, what to explore (one per chain, in control)
 //! ```
 //!
 //! A shard asks a call's [`Attempts`] for the next step, does it, tells the provider's [`Standing`] and the [`Ranker`]
@@ -12,9 +17,12 @@
 //! [`Ranking`], which shards [`adopt`](Ranker::adopt). Nothing here names a socket, a runtime or a clock: moments and
 //! seeds are handed in, so that the simulator can drive it all.
 //!
-//! Reading order, of a shard: `health` (the words), `breaker`, `cooldown`, `standing`, `latency`, `turns`, `cost`,
-//! `rank`, `attempt`; of control: `settings`, `sketch`, `window`, `score`, `explore`, `board`, `ranking`, `promote`,
-//! `regret`.
+//! What may keep a call from a provider, and who knows it: trouble and rate limits ([`Standing`]), our plan with it
+//! ([`Outbound`]), its place on the chain ([`Heads`]), what it has shown that it cannot do ([`Learned`]).
+//!
+//! Reading order, of a shard: `health` (the words), `breaker`, `cooldown`, `standing`, `outbound`, `learned`, `latency`,
+//! `turns`, `cost`, `rank`, `hedge`, `attempt`; of control: `heads`, `probe`, `settings`, `sketch`, `window`, `score`,
+//! `explore`, `board`, `ranking`, `promote`, `regret`.
 
 mod allowance;
 mod attempt;
