@@ -66,7 +66,7 @@ impl World {
             }
             asked += 1;
             self.ask(failing);
-            if self.now_ms % COUNTED_MS == 0 {
+            if self.now_ms.is_multiple_of(COUNTED_MS) {
                 self.count();
             }
         }
