@@ -135,7 +135,8 @@ pub enum Transition {
     Closed,
 }
 
-/// Calls of all shards to one provider that have ended since a moment, and those of them whose transport failed.
+/// Calls of all shards to one provider that have ended since a moment, and those of them whose transport failed. Refusals
+/// for a rate are none of either. Whoever counts by what shards ship allows for the time that it was under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureCounts {
     pub since: Instant,
