@@ -97,9 +97,18 @@ impl Cooldowns {
         &self.classes[class.index()]
     }
 
+    /// Whether neither has anything to tell of calls of `class`, as nearly always. Reads only.
+    #[must_use]
+    pub fn is_at_rest(&self, class: MethodClass) -> bool {
+        self.provider.0.load(Relaxed) | self.class(class).0.load(Relaxed) == 0
+    }
+
     /// Whether calls of `class` are left alone now: the later of both; parked, whatever the class, once the provider is.
     #[must_use]
     pub fn rests(&self, now: Instant, class: MethodClass) -> Option<Rest> {
+        if self.is_at_rest(class) {
+            return None;
+        }
         let (whole, own) = (self.provider.rests(now), self.class(class).rests(now));
         match (whole, own) {
             (Some(Rest::Cooled { until }), Some(Rest::Cooled { until: other })) => {

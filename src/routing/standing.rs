@@ -150,8 +150,10 @@ impl Standing {
         match health {
             Health::Good | Health::Untouched => {
                 changes.breaker = self.breaker.on_success(now, trial, &config.breaker);
-                changes.cooldown = whole.on_success(now, sent);
-                changes.class_cooldown = own.on_success(now, sent);
+                if !self.cooldowns.is_at_rest(class) {
+                    changes.cooldown = whole.on_success(now, sent);
+                    changes.class_cooldown = own.on_success(now, sent);
+                }
             }
             Health::Failure => changes.breaker = self.breaker.on_failure(now, trial, &config.breaker, draw),
             Health::Cooldown(asked) => changes.cooldown = whole.on_limited(now, sent, asked, &config.cooldown),
