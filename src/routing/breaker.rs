@@ -2,7 +2,7 @@
 //!
 //! Like the fuse in a house: a *run* of transport failures with no success between them opens it, and calls go
 //! elsewhere at once instead of each finding out by itself. So does a *ratio* of failures that is too high over the calls
-//! of all shards, which control counts. After a while a few calls, the *trials*, are let through. Answers close the
+//! of all shards, which control counts. After a while a call or a few, the *trials*, are let through. Answers close the
 //! breaker, and traffic comes back little by little; a failure opens it again for twice as long, up to a limit.
 //!
 //! ```text
@@ -27,14 +27,15 @@
 //! **Whose word counts.**
 //! - A run says that nothing comes through, and one answer disproves it. Opened by a run, it is closed by a success from
 //!   any state, whoever brings it: bytes have just arrived. That includes calls sent before it opened, and those sent
-//!   through a closed gate because no other provider was left.
+//!   through a closed gate because no other provider was left. One trial at a time is enough.
 //! - A ratio says that much does not come through, and one answer disproves nothing. Opened by a ratio, it is closed by trials
-//!   alone, once as many have succeeded as may run at once, with no failure between.
+//!   alone, once several have succeeded with no failure between; as many may run at once as are still needed.
 //! - While open, failures are ignored: the rest of the burst that opened it must not drive up the back-off.
 //! - While half-open, only a present trial's failure counts; others are late news of the time before.
 //! - A trial that reports nothing (its client left, its task was dropped, the answer was a rate limit) holds its place until
 //!   [`TRIAL_LEASE`] after the last claim of its round and no longer: nothing needs to run for the place to become free, so
-//!   nothing can forget to. The next round has another epoch, and a failure out of the one before no longer counts.
+//!   nothing can forget to. The next round has another epoch, and a failure out of the one before no longer counts; but those
+//!   still under way when one of them opens it again keep their places until they end or the next round's leases do.
 //! - The counts of a ratio must begin after it last closed ([`Breaker::closed_at`]): what opened it once must not do so again.
 //!
 //! **Easing.** A provider that has just come back has cold caches, and all shards' traffic at once is how it went down. The share
@@ -76,8 +77,8 @@ pub struct BreakerConfig {
     pub ratio_percent: u32,
     /// Calls below which a window's ratio says nothing: of twenty good ones, half do not fail by chance.
     pub ratio_calls_min: u64,
-    /// Calls that may find out at once whether it is back, 1 to 7, and successes that end what a ratio began. One that is
-    /// slow should not hold up the finding out, and three lost calls are soon repeated.
+    /// Successes that end what a ratio began, 1 to 7; as many calls may find out at once. Of one that fails every second
+    /// call, one in eight passes three. What a run began ends with one, and one at a time finds out.
     pub trials: u32,
     /// Over how long traffic comes back; zero: at once. A pool is warm, and a bad one found out, within it.
     pub ramp: Duration,
@@ -186,13 +187,14 @@ impl Breaker {
     pub fn claim_trial(&self, now: Instant) -> Option<(Trial, Option<Transition>)> {
         let (before, after) = self.update(|word| {
             let over = floor_ms(now) >= word.when_ms;
-            let Trials { allowed, left, .. } = word.trials;
+            let Trials { needed, left, .. } = word.trials;
             let (epoch, left) = match word.state {
-                State::Open | State::HalfOpen if over => (word.epoch.wrapping_add(1), allowed),
+                State::Open if over => (word.epoch.wrapping_add(1), left),
+                State::HalfOpen if over => (word.epoch.wrapping_add(1), needed),
                 State::HalfOpen if left > 0 => (word.epoch, left),
                 State::Closed | State::Easing | State::Open | State::HalfOpen => return None,
             };
-            let trials = Trials { left: left - 1, ..word.trials };
+            let trials = Trials { left: left.saturating_sub(1), ..word.trials };
             // Shards' clocks differ a little: a lease is never shortened.
             let when_ms = if over { ceil_ms(now + TRIAL_LEASE) } else { word.when_ms.max(ceil_ms(now + TRIAL_LEASE)) };
             Some(Word { state: State::HalfOpen, trials, epoch, when_ms, ..word })
@@ -203,7 +205,7 @@ impl Breaker {
 
     /// Gives a trial's place back: it ended before it could show anything. The next call may take it at once.
     pub fn release_trial(&self, trial: &Trial) {
-        self.update(|word| word.has(Some(trial)).then(|| Word { trials: word.trials.freed(), ..word }));
+        self.update(|word| word.freed(Some(trial)));
     }
 
     /// The provider answered, a trial or any other call.
@@ -211,16 +213,30 @@ impl Breaker {
         if Word::is_at_rest(self.0.load(Relaxed)) {
             return None;
         }
+        self.on_success_after_trouble(now, trial, config)
+    }
+
+    /// Apart and never inlined, so that the success of good times stays a few instructions.
+    #[cold]
+    #[inline(never)]
+    fn on_success_after_trouble(
+        &self,
+        now: Instant,
+        trial: Option<&Trial>,
+        config: &BreakerConfig,
+    ) -> Option<Transition> {
         let (before, after) = self.update(|word| match word.state {
             State::Closed => (word.run > 0).then(|| word.closed()),
             State::Easing if word.is_ramp_over(now, config) => Some(word.closed()),
             State::Easing => (word.run > 0).then_some(Word { run: 0, ..word }),
             State::Open | State::HalfOpen if !word.trials.by_ratio => Some(word.ended(now, config)),
+            // One less is needed and one less under way: the places left are as many.
             State::HalfOpen if word.has(trial) => Some(match word.trials.needed {
                 0 | 1 => word.ended(now, config),
-                needed => Word { trials: Trials { needed: needed - 1, ..word.trials.freed() }, ..word },
+                needed => Word { trials: Trials { needed: needed - 1, ..word.trials }, ..word },
             }),
-            State::Open | State::HalfOpen => None,
+            State::Open => word.freed(trial),
+            State::HalfOpen => None,
         })?;
         let was_out = matches!(before.state, State::Open | State::HalfOpen);
         let is_back = matches!(after.state, State::Closed | State::Easing);
@@ -235,16 +251,16 @@ impl Breaker {
         config: &BreakerConfig,
         draw: u64,
     ) -> Option<Transition> {
-        let (_, after) = self.update(|word| match word.state {
+        let (before, after) = self.update(|word| match word.state {
             State::Closed | State::Easing => {
                 let run = word.run.saturating_add(1).min(RUN_MAX);
                 let opens = u32::from(run) >= config.failures.min(RUN_MAX.into());
                 Some(if opens { word.opened(now, false, config, draw) } else { Word { run, ..word } })
             }
-            State::Open => None,
+            State::Open => word.freed(trial),
             State::HalfOpen => word.has(trial).then(|| word.opened(now, word.trials.by_ratio, config, draw)),
         })?;
-        after.opening()
+        if before.state == State::Open { None } else { after.opening() }
     }
 
     /// What control has counted over all shards. Opens it when too much of it failed.
@@ -314,12 +330,24 @@ impl Word {
         self.state == State::HalfOpen && trial.is_some_and(|trial| trial.epoch == self.epoch)
     }
 
+    /// The same with the place of `trial` free again, if it had one.
+    fn freed(self, trial: Option<&Trial>) -> Option<Self> {
+        let out = matches!(self.state, State::Open | State::HalfOpen);
+        let Trials { left, needed, .. } = self.trials;
+        let had = out && trial.is_some_and(|trial| trial.epoch == self.epoch) && left < needed;
+        had.then(|| Self { trials: Trials { left: left + 1, ..self.trials }, ..self })
+    }
+
     /// Open from now on, for twice as long as the time before, less what the draw takes off.
     fn opened(self, now: Instant, by_ratio: bool, config: &BreakerConfig, draw: u64) -> Self {
         let openings = self.openings.saturating_add(1).min(OPENINGS_MAX);
         let length = jittered(back_off(config.cooldown, config.cooldown_max, openings), config.jitter_percent, draw);
-        let allowed = u8::try_from(config.trials).unwrap_or(TRIALS_MAX).clamp(1, TRIALS_MAX);
-        let trials = Trials { by_ratio, allowed, left: allowed, needed: if by_ratio { allowed } else { 1 } };
+        let several = u8::try_from(config.trials).unwrap_or(TRIALS_MAX).clamp(1, TRIALS_MAX);
+        let needed = if by_ratio { several } else { 1 };
+        // Half-open, one of those under way has just failed, and the others are still to end.
+        let Trials { needed: had, left, .. } = self.trials;
+        let under_way = if self.state == State::HalfOpen { had.saturating_sub(left + 1) } else { 0 };
+        let trials = Trials { by_ratio, left: needed.saturating_sub(under_way).max(1), needed };
         Self { state: State::Open, run: 0, trials, openings, epoch: self.epoch, when_ms: ceil_ms(now + length) }
     }
 
@@ -343,12 +371,6 @@ impl Word {
 
     fn opening(self) -> Option<Transition> {
         (self.state == State::Open).then(|| Transition::Opened { until: from_ms(self.when_ms) })
-    }
-}
-
-impl Trials {
-    fn freed(self) -> Self {
-        Self { left: (self.left + 1).min(self.allowed), ..self }
     }
 }
 
@@ -578,15 +600,14 @@ mod tests {
     fn late_failures_of_others_do_not_end_a_trial() {
         let breaker = open_at(ms(0));
         let _one = breaker.claim_trial(ms(1000)).unwrap();
-        let _two = breaker.claim_trial(ms(1000)).unwrap();
         assert_eq!(fail(&breaker, ms(1001), None), None);
-        assert_eq!(breaker.claim_trial(ms(1001)), None, "as many at a time as are allowed");
+        assert_eq!(breaker.claim_trial(ms(1001)), None, "one at a time, after a run");
         assert_eq!(succeed(&breaker, ms(1002), None), Some(Transition::Closed));
     }
 
     #[test]
     fn forgotten_trials_hold_their_places_for_their_lease_only() {
-        let breaker = open_at(ms(0));
+        let breaker = open_by_ratio_at(0);
         let (forgotten, _) = breaker.claim_trial(ms(1000)).unwrap();
         let (_other, _) = breaker.claim_trial(ms(3000)).unwrap();
         assert_eq!(breaker.admits(ms(12_999)), Admission::No { until: ms(13_000) });
@@ -599,15 +620,33 @@ mod tests {
     fn a_released_trial_is_free_at_once() {
         let breaker = open_at(ms(0));
         let (first, _) = breaker.claim_trial(ms(1000)).unwrap();
-        let _second = breaker.claim_trial(ms(1000)).unwrap();
-        assert_eq!(breaker.claim_trial(ms(1001)), None);
         breaker.release_trial(&first);
-        assert!(breaker.claim_trial(ms(1001)).is_some());
+        let (second, _) = breaker.claim_trial(ms(1001)).unwrap();
         assert_eq!(breaker.claim_trial(ms(1001)), None);
         let _next_round = breaker.claim_trial(ms(11_001)).unwrap();
-        let _its_second = breaker.claim_trial(ms(11_001)).unwrap();
-        breaker.release_trial(&first);
+        breaker.release_trial(&second);
         assert_eq!(breaker.claim_trial(ms(11_002)), None, "an old trial frees nobody's place");
+    }
+
+    #[test]
+    fn those_under_way_when_it_opens_again_keep_their_places() {
+        let two_under_way = || {
+            let breaker = open_by_ratio_at(0);
+            let (first, _) = breaker.claim_trial(ms(1000)).unwrap();
+            let (second, _) = breaker.claim_trial(ms(1000)).unwrap();
+            fail(&breaker, ms(1000), Some(&first));
+            (breaker, second)
+        };
+        let (runs, second) = two_under_way();
+        let _third = runs.claim_trial(ms(3000)).unwrap();
+        assert_eq!(runs.claim_trial(ms(3000)), None, "the second still runs");
+        assert_eq!(fail(&runs, ms(3001), Some(&second)), None, "late news");
+
+        let (ends, second) = two_under_way();
+        assert_eq!(fail(&ends, ms(1500), Some(&second)), None);
+        assert_eq!(ends.admits(ms(2999)), Admission::No { until: ms(3000) }, "it changed no more than its place");
+        let _one = ends.claim_trial(ms(3000)).unwrap();
+        assert!(ends.claim_trial(ms(3000)).is_some());
     }
 
     #[test]
@@ -658,10 +697,11 @@ mod tests {
     struct Model {
         phase: Phase,
         by_ratio: bool,
-        /// The present round's trials that are under way or forgotten.
+        /// Trials that hold a place: under way or forgotten.
         trials: Vec<usize>,
+        /// Those of the present round, ended or not.
         round: Vec<usize>,
-        succeeded: u32,
+        needed: usize,
         when: u64,
         run: u32,
         openings: u32,
@@ -675,7 +715,9 @@ mod tests {
         fn open(&mut self, now: u64, by_ratio: bool) {
             let openings = self.openings + 1;
             let when = now + (1000 << (openings - 1).min(10)).min(10_000);
-            *self = Self { phase: Phase::Open, by_ratio, openings, when, ..Self::default() };
+            let (trials, round) = (std::mem::take(&mut self.trials), std::mem::take(&mut self.round));
+            let needed = if by_ratio { CONFIG.trials as usize } else { 1 };
+            *self = Self { phase: Phase::Open, by_ratio, trials, round, needed, when, run: 0, openings };
         }
 
         fn close(&mut self, now: u64) {
@@ -691,11 +733,18 @@ mod tests {
                 Phase::Open => false,
                 Phase::HalfOpen => trial.is_some_and(|trial| self.round.contains(&trial)),
             };
+            self.end(trial);
             if opens {
                 let by_ratio = self.phase == Phase::HalfOpen && self.by_ratio;
                 self.open(now, by_ratio);
             }
             opens
+        }
+
+        /// A trial of the present round gives its place back.
+        fn end(&mut self, trial: Option<usize>) {
+            let round = &self.round;
+            self.trials.retain(|one| Some(*one) != trial || !round.contains(one));
         }
 
         fn succeed(&mut self, now: u64, trial: Option<usize>) -> bool {
@@ -704,11 +753,9 @@ mod tests {
                 Phase::Easing if now - self.when >= 4000 => *self = Self { when: self.when, ..Self::default() },
                 Phase::Closed | Phase::Easing => self.run = 0,
                 Phase::Open | Phase::HalfOpen => {
-                    if of_round {
-                        self.trials.retain(|one| Some(*one) != trial);
-                        self.succeeded += 1;
-                    }
-                    if !self.by_ratio || (of_round && self.succeeded == CONFIG.trials) {
+                    self.end(trial);
+                    self.needed -= usize::from(self.by_ratio && of_round);
+                    if !self.by_ratio || self.needed == 0 {
                         self.close(now);
                         return true;
                     }
@@ -718,7 +765,7 @@ mod tests {
         }
 
         fn admits(&self, now: u64) -> Admission {
-            let place = self.phase == Phase::HalfOpen && self.trials.len() < CONFIG.trials as usize;
+            let place = self.phase == Phase::HalfOpen && self.trials.len() < self.needed;
             match self.is_out() {
                 false => Admission::Yes,
                 true if place || now >= self.when => Admission::Trial,
@@ -732,8 +779,10 @@ mod tests {
                 return None;
             }
             if now >= self.when {
-                self.trials.clear();
                 self.round.clear();
+                if self.phase == Phase::HalfOpen {
+                    self.trials.clear();
+                }
             }
             self.trials.push(id);
             self.round.push(id);
@@ -808,7 +857,7 @@ mod tests {
                     }
                     Op::Release(index) => if let Some((id, trial)) = take(&mut trials, index) {
                         breaker.release_trial(&trial);
-                        model.trials.retain(|one| *one != id);
+                        model.end(Some(id));
                     }
                     Op::Claim => {
                         id += 1;
@@ -869,8 +918,10 @@ mod tests {
             let config = BreakerConfig { failures: 400, ..CONFIG };
             let fail = || (0..100).filter(|_| breaker.on_failure(ms(0), None, &config, 0).is_some()).count();
             assert_eq!(together(fail), 1, "no failure was lost, none counted twice");
-            assert_eq!(together(|| breaker.claim_trial(ms(1000)).iter().count()), 2);
+            assert_eq!(together(|| breaker.claim_trial(ms(1000)).iter().count()), 1);
             assert_eq!(together(|| succeed(&breaker, ms(1000), None).iter().count()), 1, "one shard tells of it");
+            let ratio = open_by_ratio_at(0);
+            assert_eq!(together(|| ratio.claim_trial(ms(1000)).iter().count()), 2);
         }
     }
 }

@@ -36,11 +36,9 @@ pub(super) struct Word {
 pub(super) struct Trials {
     /// It was opened by a ratio: only trials may close it.
     pub(super) by_ratio: bool,
-    /// How many may run at once, 1 to 7.
-    pub(super) allowed: u8,
-    /// Places still free.
+    /// Places still free: what is needed less those under way, of the round before as well.
     pub(super) left: u8,
-    /// Successes still needed to close.
+    /// Successes still needed to close, 1 to 7.
     pub(super) needed: u8,
 }
 
@@ -114,19 +112,11 @@ impl Word {
 
 impl Trials {
     fn pack(self) -> u16 {
-        u16::from(self.left)
-            | u16::from(self.allowed) << 3
-            | u16::from(self.needed) << 6
-            | u16::from(self.by_ratio) << 9
+        u16::from(self.left) | u16::from(self.needed) << 3 | u16::from(self.by_ratio) << 6
     }
 
     const fn unpack(bits: u16) -> Self {
-        Self {
-            left: (bits & 7) as u8,
-            allowed: ((bits >> 3) & 7) as u8,
-            needed: ((bits >> 6) & 7) as u8,
-            by_ratio: bits >> 9 != 0,
-        }
+        Self { left: (bits & 7) as u8, needed: ((bits >> 3) & 7) as u8, by_ratio: (bits >> 6) & 1 != 0 }
     }
 }
 
