@@ -29,15 +29,17 @@
 //! reads [`Outbound::month_used`] and hands it back with [`Outbound::restore_month`].
 
 mod meter;
+mod tuning;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use self::meter::{Chunk, Meter, Rate};
+use self::tuning::{Tuning, WHOLE};
 use crate::limits::{OUTBOUND_MONTH_CHUNK_PART, WORD_TRIES_MAX};
 use crate::time::Instant;
 
 pub use self::meter::CHUNK_LIFE;
+pub use self::tuning::TuningConfig;
 
 /// What was bought, and how it is used. Nothing is limited by default: only the operator knows the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,20 +52,6 @@ pub struct OutboundConfig {
     /// together and costs a tenth of the sustained rate.
     pub burst_percent: u32,
     pub tuning: Option<TuningConfig>,
-}
-
-/// How refusals tune the rates. Additive up and multiplicative down, as TCP: shares between nodes that know nothing of each
-/// other become fair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TuningConfig {
-    /// What is left of the rate after a refusal, in percent: 70 finds half of the plan in two waves.
-    pub down_to_percent: u32,
-    /// What a step up adds, in percent of the plan.
-    pub step_percent: u32,
-    /// Time between two steps up: longer than a vendor's window of a second, so that a step is seen to hold.
-    pub step_every: Duration,
-    /// The least, in percent of the plan: a provider that refuses everything has a cooldown for that.
-    pub floor_percent: u32,
 }
 
 impl OutboundConfig {
@@ -87,18 +75,6 @@ impl OutboundConfig {
 }
 
 impl Default for OutboundConfig {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-impl TuningConfig {
-    /// Back from the floor to the plan in about a minute and a half.
-    pub const DEFAULT: Self =
-        Self { down_to_percent: 70, step_percent: 5, step_every: Duration::from_secs(5), floor_percent: 10 };
-}
-
-impl Default for TuningConfig {
     fn default() -> Self {
         Self::DEFAULT
     }
@@ -193,7 +169,7 @@ impl Outbound {
             calls: Meter::new(),
             units: Meter::new(),
             month: MonthCount(AtomicU64::new(0)),
-            tuning: Tuning(AtomicU64::new(0)),
+            tuning: Tuning::new(),
             in_flight: AtomicU32::new(0),
         }
     }
@@ -368,57 +344,11 @@ impl MonthCount {
     }
 }
 
-/// How far the rates are tuned down: 50 bits of when in ms, 10 of the thousandths that were left then. 0: not at all.
-#[derive(Debug, Default)]
-struct Tuning(AtomicU64);
-
-const WHOLE: u32 = 1000;
-
-impl Tuning {
-    fn per_mille(&self, now: Instant, config: Option<&TuningConfig>) -> u32 {
-        let word = self.0.load(Relaxed);
-        match config {
-            Some(config) if word != 0 => Self::at(word, now, config),
-            _ => WHOLE,
-        }
-    }
-
-    fn down(&self, now: Instant, sent: Instant, config: &TuningConfig) -> Option<u32> {
-        let mut seen = self.0.load(Relaxed);
-        for _ in 0..WORD_TRIES_MAX {
-            // One wave, one step: what was sent at the old rate says nothing about the new one.
-            if seen != 0 && sent.micros() / 1000 <= seen >> 10 {
-                return None;
-            }
-            let floor = (config.floor_percent.min(100) * 10).max(1);
-            let left = Self::at(seen, now, config) * config.down_to_percent.min(100) / 100;
-            let left = left.clamp(floor, WHOLE);
-            let word = (now.micros() / 1000) << 10 | u64::from(left.min(WHOLE));
-            match self.0.compare_exchange_weak(seen, word, Relaxed, Relaxed) {
-                Ok(_) => return Some(left),
-                Err(newer) => seen = newer,
-            }
-        }
-        None
-    }
-
-    fn at(word: u64, now: Instant, config: &TuningConfig) -> u32 {
-        if word == 0 {
-            return WHOLE;
-        }
-        let since = now.since(Instant::from_micros((word >> 10) * 1000));
-        let steps = since.as_micros() / config.step_every.as_micros().max(1);
-        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
-        let up = steps.saturating_mul(config.step_percent.saturating_mul(10));
-        let left = u32::try_from(word & 0x3ff).unwrap_or(WHOLE);
-        left.saturating_add(up).min(WHOLE)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
     use std::thread;
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
