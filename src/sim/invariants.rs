@@ -4,7 +4,7 @@
 //! |---|---|
 //! | every call is brought to one end, once | exactly |
 //! | attempts | at most three, no provider twice, none begun after the deadline, none waiting past it |
-//! | trials | one at a time per provider, within its lease |
+//! | trials | one at a time per provider, within its lease, of a breaker that a run opened |
 //! | exploration | while a class has traffic, each open provider is asked within `explore_stale` and [`EXPLORED_WITHIN`] |
 //! | a well provider | its gate is shut no longer than the longest back-off and a lease after its last fault |
 //! | a dead one | at most [`DEAD_CALLS_MAX`] unforced calls per shard and minute, once [`NOTICED_WITHIN`] has passed |
@@ -29,7 +29,8 @@ const SPAN: Duration = Duration::from_secs(6);
 const SPAN_LONG: Duration = Duration::from_mins(1);
 const LONG_EVERY: u64 = 25;
 
-/// Trials of one provider at a time.
+/// Trials of one provider at a time. Holds for a breaker that a run of failures opened, as all are here: control counts
+/// no ratios in these worlds yet, and what a ratio opened tries with several.
 const TRIALS_MAX: usize = 1;
 /// Beyond `explore_stale`: waiting behind the grants of others, each of which may wait for its sample.
 const EXPLORED_WITHIN: Duration = Duration::from_secs(8);

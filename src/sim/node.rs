@@ -100,6 +100,7 @@ impl Node {
         class: usize,
         flight: &Flight,
         deadline: Duration,
+        draw: u64,
     ) -> Judged {
         let provider = flight.attempt.provider;
         let judged = judge(flight, CLASSES[class].0, deadline);
@@ -107,11 +108,17 @@ impl Node {
         let shard = &mut self.shards[shard];
         let Some(health) = judged.health else {
             if let Some(trial) = &flight.attempt.trial {
-                standing.release_trial(now, trial);
+                standing.release_trial(trial);
             }
             return judged;
         };
-        let news = Outcome { health, sent: flight.sent, trial: flight.attempt.trial.as_ref() };
+        let news = Outcome {
+            health,
+            class: CLASSES[class].0,
+            sent: flight.sent,
+            trial: flight.attempt.trial.as_ref(),
+            draw,
+        };
         standing.on_outcome(now, &news, &self.standing);
         let took = now.since(flight.sent);
         let providers = shard.in_flight.len();
@@ -155,7 +162,9 @@ impl Cell {
             Health::Untouched => self.tally.errors += 1,
             Health::Slow => self.tally.late += 1,
             Health::Failure => self.tally.failures += 1,
-            Health::Cooldown(_) | Health::Park | Health::Suspect => self.tally.limited += 1,
+            Health::Cooldown(_) | Health::ClassCooldown(_) | Health::Park | Health::Suspect => {
+                self.tally.limited += 1;
+            }
         }
     }
 }
@@ -235,6 +244,7 @@ pub(super) fn standing() -> StandingConfig {
             failures: limits::BREAKER_FAILURES_DEFAULT as u32,
             cooldown: Duration::from_millis(limits::BREAKER_COOLDOWN_MS_DEFAULT),
             cooldown_max: Duration::from_millis(limits::BREAKER_COOLDOWN_MAX_MS_DEFAULT),
+            ..BreakerConfig::DEFAULT
         },
         cooldown: CooldownConfig::default(),
     }
@@ -242,8 +252,12 @@ pub(super) fn standing() -> StandingConfig {
 
 /// The same in small, so that a world of seconds sees them through.
 pub(super) fn standing_in_small() -> StandingConfig {
-    let breaker =
-        BreakerConfig { failures: 5, cooldown: Duration::from_millis(500), cooldown_max: Duration::from_secs(2) };
+    let breaker = BreakerConfig {
+        cooldown: Duration::from_millis(500),
+        cooldown_max: Duration::from_secs(2),
+        ramp: Duration::from_secs(1),
+        ..BreakerConfig::DEFAULT
+    };
     let cooldown =
         CooldownConfig { first: Duration::from_millis(250), max: Duration::from_secs(2), ..CooldownConfig::default() };
     StandingConfig { breaker, cooldown }

@@ -28,6 +28,8 @@ pub(super) struct Run {
     pub(super) node: Node,
     strategy: Strategy,
     random: Random,
+    /// Sets off the calls' draws: numbers of their own, so that a world is the same whatever the node draws in it.
+    draws: u64,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     sequence: u64,
     /// Rankings under way to shards.
@@ -54,6 +56,8 @@ pub(super) struct Call {
     /// Its luck: how its latency lies among others, wherever it is sent.
     pub(super) z: f64,
     pub(super) deadline: Duration,
+    /// Drawn for it alone, as the door draws.
+    draw: u64,
     pub(super) attempts: Attempts<()>,
     pub(super) flight: Option<Flight>,
     pub(super) explored: bool,
@@ -76,6 +80,7 @@ impl Run {
             now: Instant::START,
             strategy,
             random: Random::new(seed ^ 0x5eed),
+            draws: Random::new(seed ^ 0xd4a3).next_u64(),
             queue: BinaryHeap::new(),
             sequence: 0,
             news: Vec::new(),
@@ -154,6 +159,7 @@ impl Run {
             class,
             z,
             deadline,
+            draw: Random::new(self.calls.len() as u64 ^ self.draws).next_u64(),
             attempts: Attempts::new(demand, self.now + deadline, 3),
             flight: None,
             explored: false,
@@ -184,6 +190,7 @@ impl Run {
                 let number = call.number;
                 self.calls[number] = Some(call);
             }
+            Step::Wait => unreachable!("one attempt at a time as yet: none is under way here"),
             Step::GiveUp(_) => self.done(call, watcher),
         }
     }
@@ -192,7 +199,7 @@ impl Run {
         let Some(mut call) = self.calls[number].take() else { unreachable!("an attempt that ends belongs to a call") };
         let Some(flight) = call.flight.take() else { unreachable!("a call with an end has a flight") };
         self.node.shards[call.shard].in_flight[flight.attempt.provider] -= 1;
-        let judged = self.node.note(self.now, call.shard, call.class, &flight, call.deadline);
+        let judged = self.node.note(self.now, call.shard, call.class, &flight, call.deadline, call.draw);
         watcher.on_end(self, &call, &flight);
         match judged.failure {
             None => {
@@ -200,7 +207,7 @@ impl Run {
                 self.done(call, watcher);
             }
             Some(failure) => {
-                call.attempts.on_failure(failure);
+                call.attempts.on_failure(flight.attempt.number, failure);
                 self.steps(call, watcher);
             }
         }
