@@ -296,7 +296,9 @@ impl Providers for Standings {
     }
 
     fn facts(&self, provider: usize, now: Instant) -> Facts {
-        Facts { gate: self.0[provider].gate(now), priority: 1, weight: 1, in_flight: 2, supports: true, room: true }
+        let standing = &self.0[provider];
+        let (gate, held) = (standing.gate(now), standing.holds_back(now, 0, &STANDING));
+        Facts { gate, held, priority: 1, weight: 1, in_flight: 2, supports: true, room: true }
     }
 
     fn claim_trial(&self, provider: usize, now: Instant) -> Option<Trial> {

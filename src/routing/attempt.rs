@@ -394,7 +394,8 @@ mod tests {
     use super::*;
     use crate::jsonrpc::MethodClass;
 
-    const READY: Facts = Facts { gate: Gate::Open, priority: 1, weight: 1, in_flight: 0, supports: true, room: true };
+    const READY: Facts =
+        Facts { gate: Gate::Open, held: false, priority: 1, weight: 1, in_flight: 0, supports: true, room: true };
     const SHUT: Facts = Facts { gate: Gate::Shut { until: Instant::NEVER }, ..READY };
     const LACKS: Facts = Facts { supports: false, ..READY };
     const FULL: Facts = Facts { room: false, ..READY };
@@ -491,6 +492,11 @@ mod tests {
         assert_eq!(first.tries(ms(0), 0), ms(600));
         first.fails(failed(Next::FailOver));
         assert_eq!(first.tries(ms(600), 1), ms(1000));
+        assert_eq!(
+            world(&[READY, Facts { held: true, ..READY }], true).tries(ms(0), 0),
+            ms(600),
+            "held is no less able"
+        );
         // Alone, with nobody ready beside it, or not to be repeated: it gets all.
         assert_eq!(world(&[READY], true).tries(ms(0), 0), ms(1000));
         assert_eq!(world(&[READY, SHUT, FULL, LACKS], true).tries(ms(0), 0), ms(1000));
@@ -750,18 +756,21 @@ mod tests {
     }
 
     fn facts() -> impl Strategy<Value = Facts> {
-        (0..5_u8, 1..4_u32, 1..4_u32, any::<[bool; 2]>()).prop_map(|(gate, priority, weight, [lacks, full])| Facts {
-            gate: match gate {
-                0 => Gate::Trial,
-                1 => Gate::Shut { until: ms(500) },
-                2 => Gate::Parked { until: ms(5000) },
-                _ => Gate::Open,
-            },
-            priority,
-            weight,
-            in_flight: 0,
-            supports: !lacks,
-            room: !full,
+        (0..5_u8, 1..4_u32, 1..4_u32, any::<[bool; 3]>()).prop_map(|(gate, priority, weight, [lacks, full, held])| {
+            Facts {
+                gate: match gate {
+                    0 => Gate::Trial,
+                    1 => Gate::Shut { until: ms(500) },
+                    2 => Gate::Parked { until: ms(5000) },
+                    _ => Gate::Open,
+                },
+                held,
+                priority,
+                weight,
+                in_flight: 0,
+                supports: !lacks,
+                room: !full,
+            }
         })
     }
 

@@ -10,7 +10,7 @@ pub trait Providers {
     /// How many; those past [`PROVIDERS_PER_CHAIN_MAX`] are never asked.
     fn count(&self) -> usize;
 
-    /// What stands about one of them now, for the call at hand.
+    /// What stands about one of them now, for the call at hand; the same at each look but for what others change meanwhile.
     fn facts(&self, provider: usize, now: Instant) -> Facts;
 
     /// Takes the trial's place of a provider whose gate said [`Gate::Trial`]; `None` when another call was faster.
@@ -21,6 +21,9 @@ pub trait Providers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     pub gate: Gate,
+    /// Its gate is open, but its traffic is still ramping up and this call should go to another that is ready, if there
+    /// is one.
+    pub held: bool,
     /// Lower is preferred.
     pub priority: u32,
     /// Share among equals; at least 1.

@@ -30,7 +30,7 @@ impl Costs<'_> {
     pub(super) fn of(&mut self, provider: usize, facts: &Facts) -> Cost {
         let demand = self.demand;
         if let Gate::Shut { until } | Gate::Parked { until } = facts.gate {
-            let rank = Rank::of(facts.gate, demand.repeatable, false);
+            let rank = Rank::of(facts, demand.repeatable, false);
             return Cost::new(rank, 0, true, until.since(self.now).as_secs_f64(), provider);
         }
         let (latency_us, unknown, poor) = if let Some(entry) = self.row.and_then(|row| row.get(provider)) {
@@ -39,7 +39,7 @@ impl Costs<'_> {
             self.own(provider)
         };
         let latency_us = f64::from(latency_us * self.load(provider, facts.in_flight));
-        let rank = Rank::of(facts.gate, demand.repeatable, poor);
+        let rank = Rank::of(facts, demand.repeatable, poor);
         let known = !(demand.repeatable && (unknown || facts.gate == Gate::Trial));
         let mut cost = match demand.strategy {
             Strategy::Fastest => Cost::new(rank, 0, known, latency_us, provider),
@@ -80,6 +80,7 @@ impl Costs<'_> {
 #[repr(u8)]
 pub(super) enum Rank {
     Ready,
+    Held,
     RiskyTrial,
     Poor,
     Shut,
@@ -87,9 +88,10 @@ pub(super) enum Rank {
 }
 
 impl Rank {
-    const fn of(gate: Gate, repeatable: bool, poor: bool) -> Self {
-        match gate {
+    const fn of(facts: &Facts, repeatable: bool, poor: bool) -> Self {
+        match facts.gate {
             Gate::Open if poor => Self::Poor,
+            Gate::Open if facts.held => Self::Held,
             Gate::Open => Self::Ready,
             Gate::Trial if repeatable => Self::Ready,
             Gate::Trial => Self::RiskyTrial,
@@ -125,8 +127,13 @@ impl Cost {
         Self { key, amount, provider, on_trial: false }
     }
 
+    /// It may be asked without a second thought; held back or not, which is a wish alone.
     pub(super) const fn is_ready(&self) -> bool {
-        self.key >> RANK_SHIFT == Rank::Ready as u64
+        self.key >> RANK_SHIFT <= Rank::Held as u64
+    }
+
+    pub(super) const fn is_held(&self) -> bool {
+        self.key >> RANK_SHIFT == Rank::Held as u64
     }
 
     /// No gate stands in its way, or one that a trial opens.

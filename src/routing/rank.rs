@@ -30,23 +30,24 @@
 //!    strategies that go by latency, within its tier a provider on trial, or (before control has spoken) without
 //!    evidence, goes first: both are bounded (one trial at a time, one exploring call a second), and without them the
 //!    first leader would lead for ever;
-//! 2. a trial, for a call that may not be repeated;
-//! 3. gate open, but below the success-rate floor;
-//! 4. shut, the one that opens soonest; 5. parked, likewise. Both only where `force` permits and within the
+//! 2. gate open, but [held back](Facts::held) while its traffic ramps up;
+//! 3. a trial, for a call that may not be repeated;
+//! 4. gate open, but below the success-rate floor;
+//! 5. shut, the one that opens soonest; 6. parked, likewise. Both only where `force` permits and within the
 //!    [`Allowance`]: an answer is worth more than a rule.
 //!
 //! Providers that lack the method or have no room are never asked.
 //!
 //! **Exploration**: control grants a shard some calls of a row that go to one provider for the evidence alone. The next
 //! first attempts of repeatable calls, by a strategy that goes by latency, are sent there (one in [`EXPLORE_APART`]),
-//! where its gate is open and its tier in use.
+//! where its gate is open and its tier in use. Held back or not: these calls are fewer than what a ramp begins with.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::breaker::Trial;
-use super::candidates::{Providers, Tried};
+use super::candidates::{Facts, Providers, Tried};
 use super::cost::{Cost, Costs};
 use super::latency::Latencies;
 use super::random::Random;
@@ -201,7 +202,7 @@ impl Ranker {
                 explored = self.explored(demand, best.provider, provider);
             }
             if demand.strategy == Strategy::LoadBalanced && best.is_ready() {
-                self.turns.take(provider, survey.ready_weights(now, providers));
+                self.turns.take(provider, survey.weights_of_round(now, providers));
             }
             if !survey.published {
                 self.latencies.on_sent(provider, demand.class, now);
@@ -301,7 +302,7 @@ struct Survey {
     target: Cost,
     /// Control has spoken about the row.
     published: bool,
-    /// A bit for each that is ready.
+    /// A bit for each that is ready, held back or not.
     ready: u64,
     supported: bool,
     unsupported: bool,
@@ -314,12 +315,14 @@ impl Survey {
         Self { best, target, published, ready: 0, supported: false, unsupported: false, full: false }
     }
 
-    /// Those among whom the turn went round.
-    fn ready_weights(&self, now: Instant, providers: &impl Providers) -> impl Iterator<Item = (usize, u32)> {
-        let ready = self.ready;
+    /// Those among whom the turn went round: all that are ready and not held back, or where there are none, the held.
+    fn weights_of_round(&self, now: Instant, providers: &impl Providers) -> impl Iterator<Item = (usize, u32)> {
+        let (ready, held) = (self.ready, self.best.is_held());
         (0..PROVIDERS_PER_CHAIN_MAX)
             .filter(move |provider| ready & (1 << provider) != 0)
-            .map(move |provider| (provider, providers.facts(provider, now).weight.max(1)))
+            .map(move |provider| (provider, providers.facts(provider, now)))
+            .filter(move |(_, facts)| facts.held == held)
+            .map(|(provider, facts)| (provider, facts.weight.max(1)))
     }
 
     /// Whether someone is ready beside the one chosen.
@@ -348,7 +351,6 @@ const fn whole(us: f32) -> u32 {
 mod tests {
     use std::cell::{Cell, RefCell};
 
-    use super::super::candidates::Facts;
     use super::super::latency::Evidence;
     use super::super::ranking::Entry;
     use super::super::standing::{Outcome, Standing, StandingConfig};
@@ -356,7 +358,9 @@ mod tests {
     use super::*;
 
     const CLASS: MethodClass = MethodClass::Read;
-    const READY: Facts = Facts { gate: Gate::Open, priority: 1, weight: 1, in_flight: 0, supports: true, room: true };
+    const READY: Facts =
+        Facts { gate: Gate::Open, held: false, priority: 1, weight: 1, in_flight: 0, supports: true, room: true };
+    const HELD: Facts = Facts { held: true, ..READY };
 
     fn ms(ms: u64) -> Instant {
         Instant::from_micros(ms * 1000)
@@ -442,7 +446,7 @@ mod tests {
         let gate = |gate| Facts { gate, ..READY };
         let lacks = Facts { supports: false, ..READY };
         let full = Facts { room: false, ..READY };
-        let cases: [Case<'_>; 15] = [
+        let cases: [Case<'_>; 19] = [
             (Fastest, &[30, 10, 20], &[READY; 3], &[1, 2, 0]),
             (Fastest, &[10, 10, 10], &[READY; 3], &[0, 1, 2]),
             (Fastest, &[30, 10, 0], &[READY; 3], &[2, 1, 0]),
@@ -458,6 +462,10 @@ mod tests {
             (Fastest, &[10, 20, 30], &[lacks, full, READY], &[2]),
             (Fastest, &[10, 20, 30], &[READY, READY, gate(Gate::Trial)], &[2, 0, 1]),
             (Priority, &[10, 20, 30], &[READY, READY, Facts { priority: 2, ..gate(Gate::Trial) }], &[0, 1, 2]),
+            (Fastest, &[10, 20, 30], &[HELD, READY, READY], &[1, 2, 0]),
+            (Fastest, &[20, 10, 30], &[HELD, HELD, gate(shut(9))], &[1, 0, 2]),
+            (Fastest, &[10, 20, 30], &[HELD, READY, gate(Gate::Trial)], &[2, 1, 0]),
+            (Priority, &[10, 20, 30], &[HELD, Facts { priority: 9, ..READY }, HELD], &[1, 0, 2]),
         ];
         for (strategy, means_ms, facts, expected) in cases {
             let order = order(&mut knowing(means_ms), demand(strategy), &Table::new(facts));
@@ -470,6 +478,8 @@ mod tests {
         let once = Demand { repeatable: false, ..demand(Strategy::Fastest) };
         let facts = [READY, Facts { gate: Gate::Trial, ..READY }, READY, Facts { gate: shut(1), ..READY }];
         assert_eq!(order(&mut knowing(&[30, 10, 0, 10]), once, &Table::new(&facts)), [0, 2, 1, 3]);
+        let facts = [Facts { gate: Gate::Trial, ..READY }, HELD];
+        assert_eq!(order(&mut knowing(&[10, 10]), once, &Table::new(&facts)), [1, 0], "rather one that comes back");
     }
 
     #[test]
@@ -528,6 +538,11 @@ mod tests {
         assert_eq!(shares(&mut ranker), [300, 100, 200]);
         table.set(0, |facts| facts.gate = shut(1));
         assert_eq!(shares(&mut ranker), [0, 200, 400]);
+        table.set(0, |facts| *facts = HELD);
+        assert_eq!(shares(&mut ranker), [0, 200, 400], "it comes back");
+        table.set(1, |facts| facts.gate = shut(1));
+        table.set(2, |facts| facts.held = true);
+        assert_eq!(shares(&mut ranker), [200, 0, 400], "nobody else is ready: those held back have turns, too");
     }
 
     #[test]

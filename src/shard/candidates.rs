@@ -3,13 +3,16 @@
 use super::Shard;
 use super::door::Ask;
 use super::view::Chain;
-use crate::routing::{Facts, Gate, Providers, Trial};
+use crate::routing::{Facts, Gate, Providers, StandingConfig, Trial};
 use crate::time::Instant;
 
 pub(crate) struct Candidates<'a> {
     pub(crate) shard: &'a Shard,
     pub(crate) chain: &'a Chain,
     pub(crate) ask: &'a Ask<'a>,
+    pub(crate) standing: &'a StandingConfig,
+    /// The call's: it goes to those that come back, or does not, at every look.
+    pub(crate) draw: u64,
 }
 
 impl Providers for Candidates<'_> {
@@ -27,6 +30,7 @@ impl Providers for Candidates<'_> {
         };
         Facts {
             gate,
+            held: upstream.slot.standing.holds_back(now, self.draw, self.standing),
             priority: upstream.priority.get(),
             weight: upstream.weight.get(),
             in_flight: upstream.in_flight.get(),

@@ -141,12 +141,12 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
     if let Some(provider) = only {
         attempts = attempts.only(provider);
     }
-    let hash = transaction(ask);
+    let (hash, draw) = (transaction(ask), shard.draw());
     let mut trace = Vec::new();
     // Ends: `Attempts` gives up after its last attempt.
     loop {
         let now = shard.clock.now();
-        let candidates = Candidates { shard, chain, ask };
+        let candidates = Candidates { shard, chain, ask, standing: &view.standing, draw };
         let step = attempts.next(now, &mut chain.ranker.borrow_mut(), &candidates);
         let attempt = match step {
             Step::Try(attempt) => attempt,

@@ -110,6 +110,11 @@ impl Shard {
         id
     }
 
+    /// Even bits, for whatever is to be spread.
+    pub(crate) fn draw(&self) -> u64 {
+        self.request_id()
+    }
+
     /// Tells control what changed in a provider's standing.
     pub(crate) fn tell(&self, slot: &ProviderSlot, now: Instant, changes: &Changes, health: Health) {
         if let Some(transition) = changes.breaker {

@@ -34,13 +34,8 @@ impl Report<'_> {
     /// `timed`: the time that it took says how fast the provider is.
     pub(crate) fn tell(&self, shard: &Shard, health: Health, outcome: Outcome, timed: bool) {
         let (slot, now) = (&self.upstream.slot, shard.clock.now());
-        let news = routing::Outcome {
-            health,
-            class: self.class,
-            sent: self.sent,
-            trial: self.trial,
-            draw: shard.request_id(),
-        };
+        let news =
+            routing::Outcome { health, class: self.class, sent: self.sent, trial: self.trial, draw: shard.draw() };
         let changes = slot.standing.on_outcome(now, &news, self.standing);
         shard.tell(slot, now, &changes, health);
         shard.recorder.attempt(slot.number, self.class, outcome, self.took);

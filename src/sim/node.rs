@@ -84,10 +84,16 @@ impl Node {
         now: Instant,
         shard: usize,
         attempts: &mut Attempts<()>,
+        draw: u64,
     ) -> (crate::routing::Step, Vec<usize>) {
         let shard = &mut self.shards[shard];
-        let candidates =
-            Candidates { standings: &self.standings, in_flight: &shard.in_flight, trials: RefCell::default() };
+        let candidates = Candidates {
+            standings: &self.standings,
+            standing: &self.standing,
+            in_flight: &shard.in_flight,
+            draw,
+            trials: RefCell::default(),
+        };
         let step = attempts.next(now, &mut shard.ranker, &candidates);
         (step, candidates.trials.into_inner())
     }
@@ -112,13 +118,8 @@ impl Node {
             }
             return judged;
         };
-        let news = Outcome {
-            health,
-            class: CLASSES[class].0,
-            sent: flight.sent,
-            trial: flight.attempt.trial.as_ref(),
-            draw,
-        };
+        let news =
+            Outcome { health, class: CLASSES[class].0, sent: flight.sent, trial: flight.attempt.trial.as_ref(), draw };
         standing.on_outcome(now, &news, &self.standing);
         let took = now.since(flight.sent);
         let providers = shard.in_flight.len();
@@ -216,7 +217,9 @@ impl Flight {
 
 struct Candidates<'a> {
     standings: &'a [Standing],
+    standing: &'a StandingConfig,
     in_flight: &'a [u32],
+    draw: u64,
     trials: RefCell<Vec<usize>>,
 }
 
@@ -226,8 +229,16 @@ impl Providers for Candidates<'_> {
     }
 
     fn facts(&self, provider: usize, now: Instant) -> Facts {
-        let gate = self.standings[provider].gate(now);
-        Facts { gate, priority: 1, weight: 1, in_flight: self.in_flight[provider], supports: true, room: true }
+        let standing = &self.standings[provider];
+        Facts {
+            gate: standing.gate(now),
+            held: standing.holds_back(now, self.draw, self.standing),
+            priority: 1,
+            weight: 1,
+            in_flight: self.in_flight[provider],
+            supports: true,
+            room: true,
+        }
     }
 
     fn claim_trial(&self, provider: usize, now: Instant) -> Option<Trial> {

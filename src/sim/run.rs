@@ -173,7 +173,7 @@ impl Run {
     /// Asks the next provider, or ends the call.
     fn steps(&mut self, mut call: Box<Call>, watcher: &mut impl Watcher) {
         let now = self.now;
-        let (step, trials) = self.node.step(now, call.shard, &mut call.attempts);
+        let (step, trials) = self.node.step(now, call.shard, &mut call.attempts, call.draw);
         match step {
             Step::Try(attempt) => {
                 let provider = attempt.provider;
