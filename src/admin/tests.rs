@@ -98,7 +98,7 @@ async fn pages_answer_and_show_no_secret() {
         (
             "/api/providers",
             200,
-            r#""attempts":{"success":2,"error":0,"limited":0,"failure":1},"latency":{"count":2,"p50_ms":30.079,"#,
+            r#""attempts":{"success":2,"error":0,"late":0,"limited":0,"failure":1},"latency":{"count":2,"p50_ms":30.079,"#,
         ),
         ("/metrics", 200, "# EOF"),
         ("/", 404, ""),

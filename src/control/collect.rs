@@ -99,7 +99,7 @@ mod tests {
         let mut totals = Totals::default();
         collector.rows(&mut totals, &HashSet::from([2]));
         assert!(totals.of(1, MethodClass::Head).is_none());
-        assert_eq!(totals.of(2, MethodClass::Head).unwrap().outcomes, [1, 0, 0, 0]);
+        assert_eq!(totals.of(2, MethodClass::Head).unwrap().outcomes, [1, 0, 0, 0, 0]);
         let emptied: Vec<_> = shard.emptied.pop_iter().collect();
         assert_eq!(emptied.len(), 2);
         assert!(emptied.iter().all(|row| row.is_empty() && row.latency_us.is_empty()));

@@ -12,6 +12,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use crate::jsonrpc::MethodClass;
 use crate::limits;
+use crate::routing::Tally;
 
 /// Which provider and class a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,14 +30,16 @@ pub enum Outcome {
     Success,
     /// An error reply that is not held against the provider.
     Error,
+    /// No answer in time, or the provider's own word for it, where that is no failure: the caller chose what it costs.
+    Late,
     /// Limited, parked or refused by the provider's own rules.
     Limited,
-    /// Refused, reset, late, malformed.
+    /// Refused, reset, malformed; silent where the call is one look-up.
     Failure,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 4] = [Self::Success, Self::Error, Self::Limited, Self::Failure];
+    pub const ALL: [Self; 5] = [Self::Success, Self::Error, Self::Late, Self::Limited, Self::Failure];
 
     /// The word used in metrics.
     #[must_use]
@@ -44,6 +47,7 @@ impl Outcome {
         match self {
             Self::Success => "success",
             Self::Error => "error",
+            Self::Late => "late",
             Self::Limited => "limited",
             Self::Failure => "failure",
         }
@@ -74,6 +78,13 @@ impl Row {
             let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
             self.latency_us.saturating_record(micros.max(1));
         }
+    }
+
+    /// The same as ranking counts them.
+    #[must_use]
+    pub const fn tally(&self) -> Tally {
+        let [answers, errors, late, limited, failures] = self.outcomes;
+        Tally { answers, errors, late, limited, failures }
     }
 
     #[must_use]
@@ -188,5 +199,30 @@ impl ControlEnd {
             // No room: the shard has rows enough; this one is freed here, on control's thread.
             let _ = self.emptied.try_push(row);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranking_counts_each_outcome_as_what_it_is() {
+        let of = |outcome| {
+            let mut row = Row::new(RowKey { slot: 1, class: MethodClass::Execute });
+            row.record(outcome, Duration::from_millis(5));
+            assert_eq!(row.latency_us.len(), u64::from(outcome == Outcome::Success), "{outcome:?}");
+            row.tally()
+        };
+        let none = Tally::default();
+        let cases = [
+            (Outcome::Success, Tally { answers: 1, ..none }),
+            (Outcome::Error, Tally { errors: 1, ..none }),
+            (Outcome::Late, Tally { late: 1, ..none }),
+            (Outcome::Limited, Tally { limited: 1, ..none }),
+            (Outcome::Failure, Tally { failures: 1, ..none }),
+        ];
+        assert_eq!(Outcome::ALL.map(of), cases.map(|(_, tally)| tally));
+        assert_eq!(Outcome::ALL, cases.map(|(outcome, _)| outcome));
     }
 }

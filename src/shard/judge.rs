@@ -46,7 +46,8 @@ impl Judged {
     pub(crate) fn outcome(&self) -> Outcome {
         match self.health {
             Some(Health::Good) => Outcome::Success,
-            Some(Health::Untouched | Health::Slow) => Outcome::Error,
+            Some(Health::Untouched) => Outcome::Error,
+            Some(Health::Slow) => Outcome::Late,
             Some(Health::Cooldown(_) | Health::ClassCooldown(_) | Health::Park | Health::Suspect) => Outcome::Limited,
             Some(Health::Failure) | None => Outcome::Failure,
         }
