@@ -158,6 +158,51 @@ fn a_pooled_connection_found_dead_is_replaced_without_counting() {
 }
 
 #[test]
+fn what_replaces_a_dead_connection_is_a_fresh_one_even_where_the_pool_is_full() {
+    // Every connection dies of its second call.
+    let provider = Provider::start(|call| {
+        let fault = if call.nth == 0 { Fault::None } else { Fault::Cut(At::Start) };
+        Reply::result(call, "\"first\"").fault(fault).after(Duration::from_millis(100))
+    });
+    let second = Provider::answering("\"second\"");
+    let node = Setup::ethereum(&[&provider, &second])
+        .set("shards", "cores = [0]")
+        .set("upstream", "connections_max = 1")
+        .set("upstream", "connections_warm = 0")
+        .start();
+    assert_eq!(asked(&node), "\"first\"");
+    // One call has the connection and the other waits for it; when it dies, the other is given its place, and the
+    // connection that it opens is the next to come free.
+    let mut clients = [node.connect(), node.connect()];
+    for client in &mut clients {
+        client.post("/rpc/ethereum", &json::read());
+    }
+    assert_eq!(clients.map(|mut client| client.answer().result()), ["\"first\"", "\"first\""]);
+    assert_eq!((provider.calls("eth_getBalance").len(), provider.accepted()), (4, 3));
+    assert!(second.calls("eth_getBalance").is_empty());
+}
+
+#[test]
+fn a_dead_connection_that_may_have_carried_what_must_not_be_repeated_is_not_replaced() {
+    let provider = Provider::start(|call| {
+        let fault = if call.nth == 0 { Fault::None } else { Fault::Cut(At::Start) };
+        Reply::result(call, "\"first\"").fault(fault)
+    });
+    let second = Provider::answering("\"second\"");
+    let node = Setup::ethereum(&[&provider, &second])
+        .set("shards", "cores = [0]")
+        .set("upstream", "connections_warm = 0")
+        .set("rpc", "blocked_methods = []")
+        .start();
+    assert_eq!(asked(&node), "\"first\"");
+    let answer = node.ethereum(SEND);
+    assert_eq!((answer.status, answer.own_error()), (503, -32002), "{}", answer.text());
+    let sent = provider.calls("eth_sendTransaction");
+    assert_eq!(sent.iter().map(|call| call.nth).collect::<Vec<_>>(), [1], "over the pooled connection, once");
+    assert!(second.calls("eth_sendTransaction").is_empty());
+}
+
+#[test]
 fn a_breaker_opens_holds_and_closes_and_no_call_fails() {
     let flaky = Provider::answering("\"first\"");
     let second = Provider::answering("\"second\"");

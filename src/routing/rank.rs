@@ -30,7 +30,7 @@
 //!    strategies that go by latency, within its tier a provider on trial, or (before control has spoken) without
 //!    evidence, goes first: both are bounded (one trial at a time, one exploring call a second), and without them the
 //!    first leader would lead for ever;
-//! 2. gate open, but [held back](Facts::held) while its traffic ramps up;
+//! 2. gate open, but [held back](super::Facts::held) while its traffic ramps up;
 //! 3. a trial, for a call that may not be repeated;
 //! 4. gate open, but below the success-rate floor;
 //! 5. shut, the one that opens soonest; 6. parked, likewise. Both only where `force` permits and within the
@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::breaker::Trial;
-use super::candidates::{Facts, Providers, Tried};
+use super::candidates::{Providers, Tried};
 use super::cost::{Cost, Costs};
 use super::latency::Latencies;
 use super::random::Random;
@@ -351,6 +351,7 @@ const fn whole(us: f32) -> u32 {
 mod tests {
     use std::cell::{Cell, RefCell};
 
+    use super::super::candidates::Facts;
     use super::super::latency::Evidence;
     use super::super::ranking::Entry;
     use super::super::standing::{Outcome, Standing, StandingConfig};

@@ -16,7 +16,7 @@ use super::judge::{self, Judged, Verdict};
 use super::place::Route;
 use super::report::{Pending, Report};
 use super::upstream::Upstream;
-use super::upstream::exchange::{self, Streamed};
+use super::upstream::exchange::{self, ExchangeError, Streamed};
 use super::view::View;
 use crate::jsonrpc::{self, ChainNumbers, FilterRole, IdMatch, MethodInfo, Reason, TransactionHash};
 use crate::link::Outcome;
@@ -148,7 +148,7 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
         let now = shard.clock.now();
         let candidates = Candidates { shard, chain, ask, standing: &view.standing, draw };
         let step = attempts.next(now, &mut chain.ranker.borrow_mut(), &candidates);
-        let attempt = match step {
+        let mut attempt = match step {
             Step::Try(attempt) => attempt,
             // One at a time as yet: none is under way here.
             Step::Wait => return give_up(attempts, routing::Reason::NoProvider, trace),
@@ -156,7 +156,7 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
         };
         let number = attempt.number;
         let upstream = &chain.upstreams[attempt.provider];
-        let mut judged = try_one(shard, view, ask, upstream, body, &attempt, hash).await;
+        let mut judged = try_one(shard, view, ask, upstream, body, &mut attempt, hash).await;
         let took = shard.clock.now().since(now);
         note(shard, view, ask, upstream, attempt, &mut judged, (now, took));
         if let Some(hash) = hash.filter(|_| judged.acted) {
@@ -182,15 +182,24 @@ async fn try_one(
     ask: &Ask<'_>,
     upstream: &Rc<Upstream>,
     body: &[u8],
-    attempt: &Attempt,
+    attempt: &mut Attempt,
     hash: Option<TransactionHash>,
 ) -> Judged {
     let _in_flight = upstream.enter();
-    let reply = exchange::exchange(shard, upstream, body, ask.info.repeatable, attempt.first_byte_by).await;
-    match reply {
+    let mut reply = exchange::exchange(shard, upstream, body, attempt.first_byte_by).await;
+    let mut sent_before = false;
+    if let Err(ExchangeError::Stale { sent }) = reply
+        && attempt.replaces_stale(sent)
+    {
+        sent_before = sent;
+        reply = exchange::exchange_fresh(shard, upstream, body, attempt.first_byte_by).await;
+    }
+    let mut judged = match reply {
         Ok(reply) => judge::reply(shard, ask, upstream, reply, hash),
         Err(error) => judge::no_reply(ask, &error, view.snapshot.deadlines[ask.info.class.index()]),
-    }
+    };
+    judged.acted |= sent_before;
+    judged
 }
 
 /// Tells what an attempt showed about its provider, now or, of a stream, when it has ended.

@@ -65,6 +65,15 @@ impl Transport {
         }
     }
 
+    /// Whether more than the first `before` bytes that were written here may have left for the other side.
+    pub(crate) fn may_have_sent_beyond(&self, before: u64) -> bool {
+        match self {
+            Self::Plain(stream) => !stream.is_sent() || stream.progress().1 > before,
+            // Records are longer than what is written in them: how far they got is not known.
+            Self::Tls(_) => true,
+        }
+    }
+
     /// Whether an unused connection is still open and silent. Bytes that nobody asked for are as bad as an end: read as
     /// the next call's answer, they would shift every answer by one. `reused`: it has answered a call.
     pub(crate) fn is_idle_and_healthy(&self, reused: bool) -> bool {

@@ -2,8 +2,9 @@
 //!
 //! An answer of up to [`limits::WHOLE_BYTES_MAX`] is read whole before anyone hears of it, so that a stall, a cut or a
 //! lie can still go to another provider. A larger one is handed on as a stream behind what has been read of it.
-//! A reused connection that ends before any byte of an answer was closed by the provider between calls: the exchange is
-//! then repeated once on a new one, and nobody counts it.
+//!
+//! A connection out of the pool that ends before any byte of an answer was most likely closed by the provider between
+//! calls. That is told apart ([`ExchangeError::Stale`]); whether to ask once more is the attempt's to say.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -66,6 +67,9 @@ pub(crate) enum ExchangeError {
     Lost(std::io::Error),
     #[error("the connection was closed before an answer")]
     Closed,
+    /// One of these two, of a connection out of the pool. `sent`: whether a byte of the call may have left.
+    #[error("an unused connection had been closed")]
+    Stale { sent: bool },
     /// `had`: how long the provider was given, the wait for a connection not counted.
     #[error("no answer in time")]
     Late { had: Duration },
@@ -78,7 +82,12 @@ pub(crate) enum ExchangeError {
 impl ExchangeError {
     /// Whether the provider may have seen the call.
     pub(crate) fn sent(&self) -> bool {
-        !matches!(self, Self::Full | Self::Connect(_))
+        !matches!(self, Self::Full | Self::Connect(_) | Self::Stale { sent: false })
+    }
+
+    /// The same, of a provider that was given so much time.
+    fn given(self, had: Duration) -> Self {
+        if let Self::Late { .. } = self { Self::Late { had } } else { self }
     }
 }
 
@@ -95,53 +104,36 @@ impl From<Elapsed> for ExchangeError {
     }
 }
 
-/// Sends `body` to `upstream` and reads its answer, until `deadline`. `repeatable`: asking twice does no harm.
+/// Sends `body` to `upstream` and reads its answer, until `deadline`.
 pub(crate) async fn exchange(
     shard: &Shard,
     upstream: &Rc<Upstream>,
     body: &[u8],
-    repeatable: bool,
     deadline: Instant,
 ) -> Result<Reply, ExchangeError> {
     let checkout = checkout(shard, upstream, deadline).await?;
     let asked = shard.clock.now();
-    let reply = with_checkout(shard, upstream, checkout, body, repeatable, deadline).await;
-    reply.map_err(|error| match error {
-        ExchangeError::Late { .. } => ExchangeError::Late { had: deadline.since(asked) },
-        other => other,
-    })
+    let reply = match checkout {
+        Checkout::Open(permit) => fresh(shard, upstream, permit, body, deadline).await,
+        Checkout::Reused(connection) => pooled(shard, upstream, connection, body, deadline).await,
+    };
+    reply.map_err(|error| error.given(deadline.since(asked)))
 }
 
-async fn with_checkout(
+/// The same on a connection that nobody has used, so that it cannot be [stale](ExchangeError::Stale).
+pub(crate) async fn exchange_fresh(
     shard: &Shard,
     upstream: &Rc<Upstream>,
-    checkout: Checkout,
     body: &[u8],
-    repeatable: bool,
     deadline: Instant,
 ) -> Result<Reply, ExchangeError> {
-    match checkout {
-        Checkout::Open(permit) => fresh(shard, upstream, permit, body, deadline).await,
-        Checkout::Reused(connection) => {
-            let pool = connection.pool();
-            match on_connection(shard, upstream, connection, body, deadline).await {
-                Err(ExchangeError::Closed | ExchangeError::Lost(_)) if repeatable => {
-                    // Its place in the pool is free again, unless a waiting call was given it: then it is our turn to wait.
-                    let again = match pool.permit() {
-                        Some(permit) => Checkout::Open(permit),
-                        None => self::checkout(shard, upstream, deadline).await?,
-                    };
-                    match again {
-                        Checkout::Open(permit) => fresh(shard, upstream, permit, body, deadline).await,
-                        Checkout::Reused(connection) => {
-                            on_connection(shard, upstream, connection, body, deadline).await
-                        }
-                    }
-                }
-                done => done,
-            }
-        }
-    }
+    let permit = match upstream.pool.permit_for_new() {
+        Some(permit) => permit,
+        None => shard.timers.timer().limit(deadline, upstream.pool.wait_for_new()).await.unwrap_or(Err(Full))?,
+    };
+    let asked = shard.clock.now();
+    let reply = fresh(shard, upstream, permit, body, deadline).await;
+    reply.map_err(|error| error.given(deadline.since(asked)))
 }
 
 async fn checkout(shard: &Shard, upstream: &Upstream, deadline: Instant) -> Result<Checkout, ExchangeError> {
@@ -161,8 +153,26 @@ async fn fresh(
     body: &[u8],
     deadline: Instant,
 ) -> Result<Reply, ExchangeError> {
-    let connection = open(shard, upstream, permit, deadline).await?;
-    on_connection(shard, upstream, connection, body, deadline).await
+    let mut connection = open(shard, upstream, permit, deadline).await?;
+    let (head, wire) = ask(shard, upstream, &mut connection, body, deadline).await?;
+    answer(shard, connection, &head, wire, deadline).await
+}
+
+async fn pooled(
+    shard: &Shard,
+    upstream: &Upstream,
+    mut connection: Connection,
+    body: &[u8],
+    deadline: Instant,
+) -> Result<Reply, ExchangeError> {
+    let before = connection.sent;
+    let (head, wire) = match ask(shard, upstream, &mut connection, body, deadline).await {
+        Err(ExchangeError::Closed | ExchangeError::Lost(_)) => {
+            return Err(ExchangeError::Stale { sent: connection.transport.may_have_sent_beyond(before) });
+        }
+        asked => asked?,
+    };
+    answer(shard, connection, &head, wire, deadline).await
 }
 
 /// Opens a connection to `upstream`.
@@ -208,24 +218,36 @@ pub(crate) async fn warm(shard: &Shard, upstream: &Upstream) {
     }
 }
 
-async fn on_connection(
+/// Sends the request and reads the answer's head, and what came with it.
+async fn ask(
     shard: &Shard,
     upstream: &Upstream,
-    mut connection: Connection,
+    connection: &mut Connection,
     body: &[u8],
     deadline: Instant,
-) -> Result<Reply, ExchangeError> {
+) -> Result<(ResponseHead, Vec<u8>), ExchangeError> {
     let mut request = shard.buffers.take();
     upstream.request.write(&mut request, body.len() as u64);
     request.extend_from_slice(body);
-    let sent = limit(&mut connection, deadline, async |transport| transport.send(request).await).await?;
+    connection.sent += request.len() as u64;
+    let sent = limit(connection, deadline, async |transport| transport.send(request).await).await?;
     if let Some(request) = sent.map_err(ExchangeError::Lost)? {
         shard.buffers.give(request);
     }
     let mut wire = shard.buffers.take();
-    let head = read_head(&mut connection, &mut wire, deadline).await?;
-    let retry_after = retry_after(shard, &head, &wire);
-    let content = read_content(shard, connection, &head, wire, deadline).await?;
+    let head = read_head(connection, &mut wire, deadline).await?;
+    Ok((head, wire))
+}
+
+async fn answer(
+    shard: &Shard,
+    connection: Connection,
+    head: &ResponseHead,
+    wire: Vec<u8>,
+    deadline: Instant,
+) -> Result<Reply, ExchangeError> {
+    let retry_after = retry_after(shard, head, &wire);
+    let content = read_content(shard, connection, head, wire, deadline).await?;
     Ok(Reply { status: head.status, retry_after, content })
 }
 
@@ -259,10 +281,10 @@ async fn read_head(
         let read =
             limit(connection, deadline, async |transport| transport.read_into(wire, limits::READ_BYTES_MAX).await);
         match read.await? {
-            Ok(0) if wire.is_empty() => return Err(ExchangeError::Closed),
+            Ok(0) if wire.is_empty() && interim == 0 => return Err(ExchangeError::Closed),
             Ok(0) => return Err(BodyError::Cut.into()),
             Ok(_) => {}
-            Err(error) if wire.is_empty() => return Err(ExchangeError::Lost(error)),
+            Err(error) if wire.is_empty() && interim == 0 => return Err(ExchangeError::Lost(error)),
             Err(error) => return Err(BodyError::Lost(error).into()),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     pub(crate) transport: Transport,
     /// Limits the waits on this connection; lives as long, so that a call does not make one.
     pub(crate) timer: Timer,
+    /// Bytes of all calls that were handed over to be sent.
+    pub(crate) sent: u64,
     /// Whether it has answered a call before.
     reused: bool,
     permit: Permit,
@@ -67,7 +69,7 @@ struct Ticket {
 
 impl Connection {
     pub(crate) fn new(transport: Transport, timer: Timer, permit: Permit) -> Self {
-        Self { transport, timer, reused: false, permit }
+        Self { transport, timer, sent: 0, reused: false, permit }
     }
 }
 
@@ -129,6 +131,23 @@ impl Pool {
         (self.open.get() < self.limits.get().connections_max).then(|| {
             self.open.set(self.open.get() + 1);
             Permit(Rc::clone(self))
+        })
+    }
+
+    /// The right to open one: within the limit, or in place of the one that has been unused for longest.
+    pub(crate) fn permit_for_new(self: &Rc<Self>) -> Option<Permit> {
+        if let Some(permit) = self.permit() {
+            return Some(permit);
+        }
+        let (oldest, _) = self.idle.borrow_mut().pop_front()?;
+        Some(oldest.permit)
+    }
+
+    /// The same after waiting in the queue: a connection that comes free is closed to make room.
+    pub(crate) async fn wait_for_new(self: &Rc<Self>) -> Result<Permit, Full> {
+        self.wait().await.map(|granted| match granted {
+            Checkout::Open(permit) => permit,
+            Checkout::Reused(connection) => connection.permit,
         })
     }
 
