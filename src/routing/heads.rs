@@ -5,7 +5,8 @@
 //! highest block that more than half of the healthy providers of the right chain have reached, as their fresh words tell
 //! ([`HeadsConfig::believed`]). Those not heard of yet count as not having reached it, so that the first to speak decides nothing.
 //! One that has not moved for as long as the lag that is allowed has no voice while another one moves, or of two
-//! providers the one that hangs would hold the chain.
+//! providers the one that hangs would hold the chain. Who was not asked in that time is not known to hang: its word
+//! stands, or the one that lags would soon be alone with whoever was asked last.
 //!
 //! **Lag** is measured when a provider is heard, against the head as known then, and stays until it is heard again. Others were
 //! heard earlier, so that the head known is at most the true one: lag is understated by what has been made since, and a
@@ -259,9 +260,8 @@ impl Heads {
         let known =
             || self.known.iter().enumerate().filter(|(bit, _)| healthy & (1 << bit) != 0).map(|(_, known)| known);
         let fresh = |known: &&Known| known.wrong_chain.is_none() && known.is_fresh(now, &self.limits);
-        let moves = |known: &&Known| now.since(known.moved_at) <= self.limits.stalled;
-        let some_move = known().filter(fresh).any(|known| moves(&known));
-        let silenced = |known: &&Known| fresh(known) && some_move && !moves(known);
+        let some_move = known().filter(fresh).any(|known| now.since(known.moved_at) <= self.limits.stalled);
+        let silenced = |known: &&Known| fresh(known) && some_move && known.hangs(now, &self.limits);
         let voters = || known().filter(|known| known.wrong_chain.is_none() && !silenced(known));
         let heights = voters().filter(fresh).filter_map(|known| known.heard.map(|(height, _)| height));
         Votes { heights: heights.collect(), voters: voters().count() }
@@ -286,6 +286,12 @@ impl Heads {
 impl Known {
     fn is_fresh(&self, now: Instant, limits: &HeadLimits) -> bool {
         self.heard.is_some_and(|(_, at)| now.since(at) <= limits.believed)
+    }
+
+    /// Whether it was asked long after it last moved, and had no newer block, or no answer.
+    fn hangs(&self, now: Instant, limits: &HeadLimits) -> bool {
+        let asked = self.heard.map(|(_, at)| if self.unreachable { now } else { at });
+        asked.is_some_and(|at| at.since(self.moved_at) > limits.stalled)
     }
 }
 
@@ -398,6 +404,25 @@ mod tests {
         }
         assert_eq!(heads.head(), Some(1009));
         assert_eq!(heads.out_of_step(secs(208)), 0b10);
+    }
+
+    #[test]
+    fn who_was_not_asked_for_a_while_keeps_its_voice_and_who_does_not_answer_loses_it() {
+        let mut four = heads(4);
+        told(&mut four, &[1000, 1000, 1000, 950]);
+        four.on_head(secs(160), 0, 1005, ALL);
+        four.on_head(secs(160), 3, 955, ALL);
+        assert_eq!((four.head(), four.out_of_step(secs(160))), (Some(1000), 0b1000), "two were not asked");
+        // Whether the other one could be reached → the head.
+        for (reached, head) in [(true, 1000), (false, 1005)] {
+            let mut two = heads(2);
+            told(&mut two, &[1000, 1000]);
+            if !reached {
+                two.on_unreachable(1);
+            }
+            two.on_head(secs(160), 0, 1005, ALL);
+            assert_eq!(two.head(), Some(head), "{reached}");
+        }
     }
 
     #[test]
