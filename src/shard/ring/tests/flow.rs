@@ -6,11 +6,11 @@ use std::thread;
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::limits::{RECEIVE_UNREAD_BUFFERS_MAX, RECEIVE_UNREAD_BYTES_MAX};
+use crate::limits::{RECEIVE_BUFFERS, RECEIVE_UNREAD_BUFFERS_MAX, RECEIVE_UNREAD_BYTES_MAX};
 
 /// Buffers that the kernel may fill from one socket before the driver is asked: all of them, see `receive.rs`. A loaded machine
 /// brought 99.
-const KERNEL_BURST: usize = crate::limits::RECEIVE_BUFFERS as usize;
+const KERNEL_BURST: usize = RECEIVE_BUFFERS as usize;
 
 #[test]
 fn a_slow_reader_holds_a_bounded_amount_and_loses_nothing() {
