@@ -8,8 +8,8 @@
 //!   └─────────┘       └──────┘              └───────┘            └──────────────────────┘
 //! ```
 //!
-//! **The thread sleeps here, in this ring, and never in the executor's reactor.** Two reasons. A sleep is one system call
-//! and not six, which is most of what a lone connection waits for. And glommio 0.9 may park with tasks that are ready:
+//! **The thread sleeps here, in this ring, and never in the executor's reactor.** Two reasons. A sleep is one system call;
+//! glommio's takes several, to link its rings and to set and cancel its timers. And glommio 0.9 may park with tasks that are ready:
 //! when its preemption timer fires between its look at its rings and its look at its queues, it takes "no queue has
 //! run" for "no queue had work". A loaded machine brought that about every few minutes, and the shard, whose driver was
 //! one of those tasks, slept for good.
