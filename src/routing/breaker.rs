@@ -173,14 +173,11 @@ impl Breaker {
 
     /// Whether a call that it [admits](Breaker::admits) should go to others, if there are any, since traffic is still
     /// ramping up. `draw`: any 64 even bits, the same for all looks of one call at one provider. Reads only.
+    #[inline]
     #[must_use]
     pub fn holds_back(&self, now: Instant, draw: u64, config: &BreakerConfig) -> bool {
         let packed = self.0.load(Relaxed);
-        if Word::is_at_rest(packed) {
-            return false;
-        }
-        let word = Word::unpack(packed);
-        word.state == State::Easing && draw >> 32 >= word.share(now, config)
+        !Word::is_at_rest(packed) && Word::unpack(packed).holds_back(now, draw, config)
     }
 
     /// Takes a trial's place where [`Breaker::admits`] said [`Admission::Trial`] and nobody was faster.
@@ -358,6 +355,13 @@ impl Word {
 
     fn is_ramp_over(self, now: Instant, config: &BreakerConfig) -> bool {
         now.since(from_ms(self.when_ms)) >= config.ramp
+    }
+
+    /// Apart, as [`Breaker::on_success`] has it.
+    #[cold]
+    #[inline(never)]
+    fn holds_back(self, now: Instant, draw: u64, config: &BreakerConfig) -> bool {
+        self.state == State::Easing && draw >> 32 >= self.share(now, config)
     }
 
     /// While easing: the part of [`SHARE_ALL`] that it gets.

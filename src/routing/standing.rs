@@ -97,6 +97,7 @@ impl Standing {
 
     /// Whether a call should go to another provider that is ready, if there is one: this one has just come back.
     /// `draw`: 64 even bits, the same for all looks of one call at one provider. Reads only.
+    #[inline]
     #[must_use]
     pub fn holds_back(&self, now: Instant, draw: u64, config: &StandingConfig) -> bool {
         self.breaker.holds_back(now, draw, &config.breaker)
