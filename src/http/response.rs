@@ -198,7 +198,8 @@ impl Parts {
         Ok(ResponseHead {
             status,
             framing,
-            keep_alive: lives_on && framing != ResponseFraming::UntilClose,
+            // After 101 it speaks something else.
+            keep_alive: lives_on && framing != ResponseFraming::UntilClose && status != 101,
             encoding: self.encoding,
             head_bytes,
             content_type: self.content_type,
@@ -255,7 +256,7 @@ mod tests {
             ("HTTP/1.1 204 No Content", "Content-Length: 5\r\n", None, true),
             ("HTTP/1.1 304 Not Modified", "Content-Length: 5\r\n", None, true),
             ("HTTP/1.1 100 Continue", "", None, true),
-            ("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade\r\n", None, true),
+            ("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade\r\n", None, false),
             ("HTTP/1.1 503 Nope", "X: a\r\n folded\r\nContent-Length: 2\r\n", Length(2), true),
         ] {
             let head = accepted(&format!("{line}\r\n{fields}\r\n"));

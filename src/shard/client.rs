@@ -34,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) address: IpAddr,
     /// Bytes sent since the connection began.
     sent: u64,
+    /// It has let us wait for too long: nothing more is waited for.
+    given_up: bool,
 }
 
 /// A request, whole.
@@ -98,7 +100,7 @@ impl Message {
 
 impl Client {
     pub(crate) fn new(transport: Transport, timer: Timer, address: IpAddr) -> Self {
-        Self { transport, timer, input: Vec::new(), heads: HeadReader::default(), address, sent: 0 }
+        Self { transport, timer, input: Vec::new(), heads: HeadReader::default(), address, sent: 0, given_up: false }
     }
 
     pub(crate) fn sent(&self) -> u64 {
@@ -173,7 +175,9 @@ impl Client {
             let (result, buffer) = self.transport.write_all(buffer).await;
             result.map(|()| Some(buffer))
         };
-        if let Some(buffer) = self.timer.limit(deadline, sending).await?? {
+        let sent = self.timer.limit(deadline, sending).await;
+        self.given_up |= sent.is_err();
+        if let Some(buffer) = sent?? {
             shard.buffers.give(buffer);
         }
         Ok(())
@@ -181,7 +185,7 @@ impl Client {
 
     /// Waits until the client has what was sent, before the connection is let go.
     pub(crate) async fn flush(&mut self, shard: &Shard, patience: Patience) {
-        if !self.transport.is_sent() {
+        if !self.transport.is_sent() && !self.given_up {
             let deadline = shard.clock.now() + patience.body;
             let _ = self.timer.limit(deadline, self.transport.send(Vec::new())).await;
         }
@@ -207,11 +211,17 @@ impl Client {
 
     async fn wait(&mut self, shard: &Shard, patience: Patience) -> Result<(), End> {
         shard.buffers.give(std::mem::take(&mut self.input));
-        let deadline = shard.clock.now() + patience.idle;
+        // A client that has not taken its last answer is not idle.
+        let length = if self.transport.is_sent() { patience.idle } else { patience.idle.min(patience.body) };
+        let deadline = shard.clock.now() + length;
         let idle = shard.idle.enter(&self.timer);
         let waited = self.timer.limit(deadline, self.transport.readable()).await;
         drop(idle);
-        waited.map_err(|Elapsed| End::Idle)?;
+        if waited.is_err() {
+            // Cut short by a node that closes, it has not been waited for.
+            self.given_up = shard.clock.now() >= deadline;
+            return Err(End::Idle);
+        }
         self.input = shard.buffers.take();
         Ok(())
     }

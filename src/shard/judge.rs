@@ -70,8 +70,9 @@ impl Judged {
 pub(crate) fn no_reply(ask: &Ask<'_>, error: &ExchangeError, deadline: Duration) -> Judged {
     let fair = deadline.mul_f64(FIRST_SHARE / 2.0);
     let health = match error {
-        ExchangeError::Full => None,
-        ExchangeError::Late { had } if *had < fair => None,
+        // Closed by the provider while nobody used it.
+        ExchangeError::Full | ExchangeError::Stale { .. } => None,
+        ExchangeError::Late { had } | ExchangeError::Unconnected { had } if *had < fair => None,
         ExchangeError::Late { .. } => Some(Health::of_timeout(ask.info.class)),
         _ => Some(Health::Failure),
     };

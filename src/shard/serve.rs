@@ -246,6 +246,8 @@ async fn refuse(visit: &Visit, client: &mut Client, end: End) -> Then {
 }
 
 async fn finish(visit: &Visit, client: &mut Client) -> Then {
+    // What is unsent has its own time; the lingering begins behind it.
+    client.flush(&visit.shard, visit.patience).await;
     client.finish(&visit.shard).await;
     Then::Close
 }

@@ -95,7 +95,8 @@ impl Timers {
 
     /// Wakes what is due, for as long as the shard runs.
     pub(crate) async fn drive(self: Rc<Self>) {
-        while !self.stopped.get() {
+        // On a ring that has ended every sleep is over at once.
+        while !self.stopped.get() && self.ring.is_running() {
             let now = self.clock.read();
             self.expire(now);
             let next = self.wheel.borrow().next_at().unwrap_or(Instant::NEVER);

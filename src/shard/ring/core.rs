@@ -446,6 +446,7 @@ impl Core {
         for key in self.listeners.keys() {
             self.cancel_listener(key);
         }
+        self.end_sleeps();
         self.phase = Phase::Ended;
     }
 

@@ -49,6 +49,10 @@ impl Inner {
         Self { core: RefCell::new(core), turns: Cell::new(0), polls: Cell::new(0), spin, driven: Cell::new(false) }
     }
 
+    fn count_poll(&self) {
+        self.polls.set(self.polls.get().wrapping_add(1));
+    }
+
     pub(super) fn turns(&self) -> u64 {
         self.turns.get()
     }
@@ -107,6 +111,13 @@ pin_project_lite::pin_project! {
         task: F,
         inner: Rc<Inner>,
     }
+
+    /// The end of a task that is cancelled is no poll of it, and may make others ready all the same.
+    impl<F> PinnedDrop for Watched<F> {
+        fn drop(this: Pin<&mut Self>) {
+            this.inner.count_poll();
+        }
+    }
 }
 
 impl<F> Watched<F> {
@@ -120,7 +131,7 @@ impl<F: Future> Future for Watched<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        this.inner.polls.set(this.inner.polls.get().wrapping_add(1));
+        this.inner.count_poll();
         this.task.poll(cx)
     }
 }

@@ -177,6 +177,12 @@ impl Ring {
         Watched::new(Rc::clone(&self.inner), task)
     }
 
+    /// Whether it is neither shut down nor broken.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.inner.with(|core| core.phase == core::Phase::Running)
+    }
+
     /// An empty buffer that something was sent from, to be filled and sent again.
     #[must_use]
     pub fn spare_buffer(&self) -> Option<Vec<u8>> {

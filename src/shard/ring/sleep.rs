@@ -63,6 +63,13 @@ impl Core {
         }
     }
 
+    /// The ring is gone: nobody sleeps on.
+    pub(super) fn end_sleeps(&mut self) {
+        for key in self.sleepers.keys() {
+            self.on_slept(key);
+        }
+    }
+
     fn poll_slept(&mut self, key: Key, cx: &Context<'_>) -> Poll<()> {
         match self.sleepers.get_mut(key) {
             Some(sleeping) if sleeping.armed => {

@@ -62,6 +62,9 @@ pub(crate) enum ExchangeError {
     /// Not sent.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Not sent: the time that was left, `had`, was too short to connect in.
+    #[error("no connection in what time was left")]
+    Unconnected { had: Duration },
     /// Sent, or perhaps sent.
     #[error("the connection was lost: {0}")]
     Lost(std::io::Error),
@@ -82,12 +85,16 @@ pub(crate) enum ExchangeError {
 impl ExchangeError {
     /// Whether the provider may have seen the call.
     pub(crate) fn sent(&self) -> bool {
-        !matches!(self, Self::Full | Self::Connect(_) | Self::Stale { sent: false })
+        !matches!(self, Self::Full | Self::Connect(_) | Self::Unconnected { .. } | Self::Stale { sent: false })
     }
 
-    /// The same, of a provider that was given so much time.
-    fn given(self, had: Duration) -> Self {
-        if let Self::Late { .. } = self { Self::Late { had } } else { self }
+    /// The same, of a provider that was given so much time; `enough` is what connecting may take in all.
+    fn given(self, had: Duration, enough: Duration) -> Self {
+        match self {
+            Self::Late { .. } => Self::Late { had },
+            Self::Connect(ConnectError::Late) if had < enough => Self::Unconnected { had },
+            other => other,
+        }
     }
 }
 
@@ -117,7 +124,7 @@ pub(crate) async fn exchange(
         Checkout::Open(permit) => fresh(shard, upstream, permit, body, deadline).await,
         Checkout::Reused(connection) => pooled(shard, upstream, connection, body, deadline).await,
     };
-    reply.map_err(|error| error.given(deadline.since(asked)))
+    reply.map_err(|error| error.given(deadline.since(asked), upstream.connect_limits.get().timeout))
 }
 
 /// The same on a connection that nobody has used, so that it cannot be [stale](ExchangeError::Stale).
@@ -133,7 +140,7 @@ pub(crate) async fn exchange_fresh(
     };
     let asked = shard.clock.now();
     let reply = fresh(shard, upstream, permit, body, deadline).await;
-    reply.map_err(|error| error.given(deadline.since(asked)))
+    reply.map_err(|error| error.given(deadline.since(asked), upstream.connect_limits.get().timeout))
 }
 
 async fn checkout(shard: &Shard, upstream: &Upstream, deadline: Instant) -> Result<Checkout, ExchangeError> {

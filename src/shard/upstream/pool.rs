@@ -158,7 +158,13 @@ impl Pool {
     }
 
     /// The same for one that has not been used yet.
+    ///
+    /// One that has ended, that bytes lie unread on, or that still sends another call's body is closed: who waits is given its
+    /// place.
     pub(crate) fn give_back_new(&self, connection: Connection, now: Instant) {
+        if !connection.is_idle_and_healthy() {
+            return;
+        }
         if let Some(ticket) = self.next_waiting() {
             ticket.grant(Checkout::Reused(connection));
         } else if !self.retired.get() {
@@ -262,10 +268,12 @@ impl Drop for Place<'_> {
         let granted = self.ticket.granted.borrow_mut().take();
         match granted {
             Some(Checkout::Reused(connection)) => {
-                if let Some(next) = self.pool.next_waiting() {
+                if connection.is_idle_and_healthy()
+                    && let Some(next) = self.pool.next_waiting()
+                {
                     next.grant(Checkout::Reused(connection));
                 }
-                // Nobody waits: it is closed, and its permit with it. Rare enough to need no clock here.
+                // Nobody waits, or it is of no use: it is closed, and its place is free. Rare enough to need no clock here.
             }
             Some(Checkout::Open(permit)) => drop(permit),
             None => self.pool.waiting.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.ticket)),
