@@ -211,17 +211,23 @@ impl Client {
 
     async fn wait(&mut self, shard: &Shard, patience: Patience) -> Result<(), End> {
         shard.buffers.give(std::mem::take(&mut self.input));
-        // A client that has not taken its last answer is not idle.
-        let length = if self.transport.is_sent() { patience.idle } else { patience.idle.min(patience.body) };
-        let deadline = shard.clock.now() + length;
-        let idle = shard.idle.enter(&self.timer);
-        let waited = self.timer.limit(deadline, self.transport.readable()).await;
-        drop(idle);
-        if waited.is_err() {
-            // Cut short by a node that closes, it has not been waited for.
-            self.given_up = shard.clock.now() >= deadline;
-            return Err(End::Idle);
+        let began = shard.clock.now();
+        let mut deadline = began + patience.idle;
+        if !self.transport.is_sent() {
+            // Until its last answer is with it, a client is not idle but slow.
+            deadline = deadline.min(began + patience.body);
         }
+        let idle = shard.idle.enter(&self.timer);
+        while self.timer.limit(deadline, self.transport.readable()).await.is_err() {
+            // Cut short by a node that closes, it has not been waited for.
+            let waited = shard.clock.now() >= deadline;
+            if !(waited && self.transport.is_sent() && deadline < began + patience.idle) {
+                self.given_up = waited;
+                return Err(End::Idle);
+            }
+            deadline = began + patience.idle;
+        }
+        drop(idle);
         self.input = shard.buffers.take();
         Ok(())
     }
