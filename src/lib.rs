@@ -25,7 +25,8 @@
 //! - [`shard`]: the data path; `shard/serve.rs` is its table of contents, `shard/door.rs` its middle;
 //! - [`link`]: what passes between shards and control;
 //! - [`control`], [`admin`], [`demo`]: the rest of the process;
-//! - [`limits`]: every bound, with its reason; [`time`]: moments.
+//! - [`limits`]: every bound, with its reason; [`time`]: moments; `swar`: eight bytes looked at as one word;
+//! - `sim`, in tests: worlds of providers under virtual time that drive [`routing`].
 //!
 //! **Words**, one for a thing:
 //! - *client*: who calls us; *provider*: whom we ask; *upstream*: a provider as one shard sees it.

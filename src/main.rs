@@ -10,7 +10,7 @@ use livechain::config::Config;
 use livechain::{control, demo};
 use mimalloc::MiMalloc;
 
-/// Small buffers and futures come and go on each shard's thread; measured against the system's, see `perf/README.md`.
+/// Small buffers and futures come and go on each shard's thread, which is what it is made for.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -247,12 +247,17 @@ impl Client {
         let end = head.head_bytes + length;
         let mut window = Window::new(shard.clock.now(), patience.body);
         while self.input.len() < end {
-            let count = self.read(window.deadline).await?;
-            if count == 0 {
-                return Err(End::Lost);
-            }
-            window.progress(shard.clock.now());
+            self.read_more(shard, &mut window).await?;
         }
+        Ok(())
+    }
+
+    /// More of a body, which begins its window of time anew.
+    async fn read_more(&mut self, shard: &Shard, window: &mut Window) -> Result<(), End> {
+        if self.read(window.deadline).await? == 0 {
+            return Err(End::Lost);
+        }
+        window.progress(shard.clock.now());
         Ok(())
     }
 
@@ -275,11 +280,7 @@ impl Client {
                 return Ok(message);
             }
             self.input.drain(head.head_bytes..end);
-            let count = self.read(window.deadline).await?;
-            if count == 0 {
-                return Err(End::Lost);
-            }
-            window.progress(shard.clock.now());
+            self.read_more(shard, &mut window).await?;
         }
     }
 

@@ -472,7 +472,6 @@ impl Core {
             buffers_held_max: usize::from(self.buffers.held_max()),
             unread_bytes: self.sockets.values().map(|socket| socket.receive.unread()).sum(),
             unsent_bytes: self.sockets.values().map(|socket| socket.send.unsent()).sum(),
-            turns: 0, // the driver's to tell
             enters: count.enters,
             completions: count.completions,
             sleeps: count.sleeps,

@@ -122,8 +122,6 @@ pub struct RingStats {
     pub unread_bytes: usize,
     /// Bytes written by tasks that the kernel has not taken.
     pub unsent_bytes: usize,
-    /// Turns of the driver.
-    pub turns: u64,
     /// `io_uring_enter` calls.
     pub enters: u64,
     /// Completions handed out.
@@ -227,7 +225,7 @@ impl Ring {
     /// What is held and what was done. Walks all sockets: for metrics and tests.
     #[must_use]
     pub fn stats(&self) -> RingStats {
-        RingStats { turns: self.turn(), ..self.inner.with(|core| core.stats()) }
+        self.inner.with(|core| core.stats())
     }
 
     /// The newer features in use.

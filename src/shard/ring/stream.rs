@@ -20,7 +20,9 @@ use futures_util::io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
 use super::Inner;
+use super::buffers::Buffers;
 use super::core::{Core, Phase, Socket, remember};
+use super::receive::Receive;
 use super::slots::Key;
 
 /// A connected socket on the ring.
@@ -148,38 +150,41 @@ impl Stream {
         cx: &mut Context<'_>,
         look: impl FnOnce(&[u8]) -> (usize, R),
     ) -> Poll<io::Result<R>> {
-        let key = self.key;
-        self.inner.with(|core| match core.poll_readable(key, cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {
-                let Some(socket) = core.sockets.get_mut(key) else {
-                    return Poll::Ready(Ok(look(&[]).1));
-                };
-                let (count, result) = look(socket.receive.front(&core.buffers));
-                if count > 0 {
-                    socket.receive.consume(&mut core.buffers, count);
-                    core.after_read(key);
-                }
-                Poll::Ready(Ok(result))
+        self.poll_received(cx, |receive, buffers| {
+            let (count, result) = look(receive.front(buffers));
+            if count > 0 {
+                receive.consume(buffers, count);
             }
+            (count, result)
         })
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>, sink: impl FnMut(&[u8]) -> usize) -> Poll<io::Result<usize>> {
+        self.poll_received(cx, |receive, buffers| {
+            let count = receive.drain(buffers, sink);
+            (count, count)
+        })
+    }
+
+    /// Hands what has come, or an empty end, to `take`, which answers how many bytes it took.
+    fn poll_received<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut Receive, &mut Buffers) -> (usize, R),
+    ) -> Poll<io::Result<R>> {
         let key = self.key;
         self.inner.with(|core| match core.poll_readable(key, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {
                 let Some(socket) = core.sockets.get_mut(key) else {
-                    return Poll::Ready(Ok(0));
+                    return Poll::Ready(Err(gone()));
                 };
-                let count = socket.receive.drain(&mut core.buffers, sink);
+                let (count, result) = take(&mut socket.receive, &mut core.buffers);
                 if count > 0 {
                     core.after_read(key);
                 }
-                Poll::Ready(Ok(count))
+                Poll::Ready(Ok(result))
             }
         })
     }
