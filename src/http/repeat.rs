@@ -1,48 +1,73 @@
-//! Heads of one connection, most of which repeat the one before to the byte: an SDK sends what it sent last time.
+//! Heads of which most repeat the one before to the byte: an SDK sends what it sent last time, and a node's answers of one
+//! length differ in their date, once a second.
 //!
 //! A head says by itself where it ends, so what a buffer holds behind a complete head cannot change how that head is
 //! read: a buffer that begins with the bytes of the last head begins with the same head. To compare a few hundred
 //! bytes costs a tenth of reading them.
 //!
-//! Nothing is kept of a connection's first head: many connections bring one request only. Nor of a large one: idle
-//! connections are to stay small.
+//! Nothing is kept of a first head: many connections bring one request only. Nor of a large one: idle connections are to
+//! stay small.
 
-use super::{HeadError, RequestHead, request};
+use super::{HeadError, RequestHead, ResponseHead, request, response};
 use crate::limits::REPEATED_HEAD_BYTES_MAX;
 
-/// Reads the heads of one connection.
-#[derive(Debug, Default)]
-pub struct HeadReader {
-    last: Option<Box<Last>>,
+/// Reads heads that are likely to repeat each other: of requests, or of responses.
+#[derive(Debug)]
+pub struct HeadReader<H> {
+    last: Option<Box<Last<H>>>,
     /// A head has been read.
     begun: bool,
 }
 
 #[derive(Debug)]
-struct Last {
+struct Last<H> {
     bytes: Vec<u8>,
-    head: RequestHead,
+    head: H,
 }
 
-impl HeadReader {
+impl<H> Default for HeadReader<H> {
+    fn default() -> Self {
+        Self { last: None, begun: false }
+    }
+}
+
+impl HeadReader<RequestHead> {
     /// As [`super::parse`], with the same outcome.
     pub fn read(&mut self, buf: &[u8]) -> Result<Option<RequestHead>, HeadError> {
+        self.read_with(buf, request::parse, |head| head.head_bytes)
+    }
+}
+
+impl HeadReader<ResponseHead> {
+    /// As [`super::parse_response`], with the same outcome.
+    pub fn read(&mut self, buf: &[u8]) -> Result<Option<ResponseHead>, HeadError> {
+        self.read_with(buf, response::parse_response, |head| head.head_bytes)
+    }
+}
+
+impl<H: Copy> HeadReader<H> {
+    fn read_with(
+        &mut self,
+        buf: &[u8],
+        parse: impl FnOnce(&[u8]) -> Result<Option<H>, HeadError>,
+        length: impl Fn(&H) -> usize,
+    ) -> Result<Option<H>, HeadError> {
         if let Some(last) = &self.last
             && buf.starts_with(&last.bytes)
         {
             return Ok(Some(last.head));
         }
-        let read = request::parse(buf)?;
+        let read = parse(buf)?;
         if let Some(head) = read
             && std::mem::replace(&mut self.begun, true)
-            && head.head_bytes <= REPEATED_HEAD_BYTES_MAX
+            && length(&head) <= REPEATED_HEAD_BYTES_MAX
         {
-            self.remember(&buf[..head.head_bytes], head);
+            self.remember(&buf[..length(&head)], head);
         }
         Ok(read)
     }
 
-    fn remember(&mut self, bytes: &[u8], head: RequestHead) {
+    fn remember(&mut self, bytes: &[u8], head: H) {
         match &mut self.last {
             Some(last) => {
                 last.bytes.clear();
@@ -75,7 +100,7 @@ mod tests {
         fn every_buffer_is_read_as_if_it_were_the_first(
             buffers in proptest::collection::vec((0..HEADS.len(), 0..HEADS.len(), 0_usize..120), 1..40),
         ) {
-            let mut reader = HeadReader::default();
+            let mut reader = HeadReader::<RequestHead>::default();
             for (head, behind, length) in buffers {
                 let text = [HEADS[head], "{}", HEADS[behind]].concat();
                 let buf = &text.as_bytes()[..length.min(text.len())];
@@ -84,9 +109,32 @@ mod tests {
         }
     }
 
+    const ANSWERS: [&str; 6] = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: 2\n\n",
+        "HTTP/1.1 429 No\r\nRetry-After: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n",
+    ];
+
+    proptest! {
+        #[test]
+        fn so_is_every_answer(
+            buffers in proptest::collection::vec((0..ANSWERS.len(), 0..ANSWERS.len(), 0_usize..120), 1..40),
+        ) {
+            let mut reader = HeadReader::<ResponseHead>::default();
+            for (head, behind, length) in buffers {
+                let text = [ANSWERS[head], "{}", ANSWERS[behind]].concat();
+                let buf = &text.as_bytes()[..length.min(text.len())];
+                prop_assert_eq!(reader.read(buf), response::parse_response(buf));
+            }
+        }
+    }
+
     #[test]
     fn the_third_of_a_kind_is_known() {
-        let mut reader = HeadReader::default();
+        let mut reader = HeadReader::<RequestHead>::default();
         for (known, text) in [(false, HEADS[0]), (true, HEADS[0]), (true, HEADS[0]), (true, HEADS[4])] {
             reader.read(text.as_bytes()).unwrap().unwrap();
             assert_eq!(reader.last.as_ref().map(|last| last.bytes.as_slice()), known.then_some(text.as_bytes()));
@@ -95,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_large_head_is_not_kept() {
-        let mut reader = HeadReader::default();
+        let mut reader = HeadReader::<RequestHead>::default();
         let large = HEADS[0].replace("\r\n\r\n", &format!("\r\nX: {}\r\n\r\n", "y".repeat(REPEATED_HEAD_BYTES_MAX)));
         for _ in 0..3 {
             assert!(reader.read(large.as_bytes()).unwrap().is_some());

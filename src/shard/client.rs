@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::Shard;
 use super::timers::{Elapsed, Timer};
 use super::transport::Transport;
+use super::{Shard, on_heap};
 use crate::http::{CONTINUE, ChunkError, Decoder, Framing, HeadError, HeadReader, RequestHead};
 use crate::limits;
 use crate::time::Instant;
@@ -30,7 +30,7 @@ pub(crate) struct Client {
     timer: Timer,
     /// Read, and not yet part of a request.
     input: Vec<u8>,
-    heads: HeadReader,
+    heads: HeadReader<RequestHead>,
     pub(crate) address: IpAddr,
     /// Bytes sent since the connection began.
     sent: u64,
@@ -149,7 +149,7 @@ impl Client {
             return Err(End::BodyTooLarge);
         }
         if head.expect_continue && framing != Framing::None && self.input.len() == head.head_bytes {
-            self.send(shard, CONTINUE.to_vec(), patience).await?;
+            on_heap(|| self.send(shard, CONTINUE.to_vec(), patience)).await?;
         }
         match framing {
             Framing::None => Ok(self.split(shard, head, 0)),
@@ -158,7 +158,7 @@ impl Client {
                 self.read_length(shard, &head, length, patience).await?;
                 Ok(self.split(shard, head, length))
             }
-            Framing::Chunked => self.chunked(shard, head, patience, bytes_max).await,
+            Framing::Chunked => on_heap(|| self.chunked(shard, head, patience, bytes_max)).await,
         }
     }
 

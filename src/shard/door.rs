@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shard;
 use super::candidates::Candidates;
 use super::filters;
 use super::judge::{self, Judged, Verdict};
@@ -18,6 +17,7 @@ use super::report::{Pending, Report};
 use super::upstream::Upstream;
 use super::upstream::exchange::{self, ExchangeError, Streamed};
 use super::view::View;
+use super::{Shard, on_heap};
 use crate::jsonrpc::{self, ChainNumbers, FilterRole, IdMatch, MethodInfo, Reason, TransactionHash};
 use crate::link::Outcome;
 use crate::routing::{self, Attempt, Attempts, Demand, Step};
@@ -192,7 +192,7 @@ async fn try_one(
         && attempt.replaces_stale(sent)
     {
         sent_before = sent;
-        reply = exchange::exchange_fresh(shard, upstream, body, attempt.first_byte_by).await;
+        reply = on_heap(|| exchange::exchange_fresh(shard, upstream, body, attempt.first_byte_by)).await;
     }
     let mut judged = match reply {
         Ok(reply) => judge::reply(shard, ask, upstream, reply, hash),

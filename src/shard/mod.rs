@@ -13,6 +13,7 @@ mod client;
 mod clock;
 mod door;
 mod filters;
+mod heap;
 mod idle;
 mod judge;
 mod place;
@@ -37,6 +38,7 @@ pub use start::{Seed, StartError, spawn};
 
 use self::buffers::Buffers;
 use self::clock::Clock;
+use self::heap::on_heap;
 use self::idle::IdleSet;
 use self::record::Recorder;
 use self::ring::Ring;

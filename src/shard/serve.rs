@@ -8,10 +8,8 @@
 //! connection costs its socket, its timer and little more.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 
-use super::Shard;
 use super::access::Line;
 use super::batch;
 use super::client::{Client, End, Message, Patience};
@@ -21,6 +19,7 @@ use super::respond::{self, Outgoing};
 use super::ring::Stream;
 use super::transport::Transport;
 use super::view::View;
+use super::{Shard, on_heap};
 use crate::http::{RequestHead, Status};
 use crate::jsonrpc::{self, Document, Item, Reason, Refusal};
 use crate::link::Phase;
@@ -55,28 +54,10 @@ async fn next(shard: &Rc<Shard>, client: &mut Client) -> Then {
     let head = client.head(shard, patience).await;
     shard.refresh();
     match head {
-        Ok(head) => boxed(shard, client, head).await,
-        Err(end) => refuse_boxed(shard, client, end).await,
+        // Large: on the heap for as long as it runs, not in every idle connection.
+        Ok(head) => on_heap(|| request(shard, client, head)).await,
+        Err(end) => on_heap(|| async move { refuse(&Visit::bare(shard), client, end).await }).await,
     }
-}
-
-/// The future of a request is large: on the heap for as long as it runs, not in every idle connection. Made in a function
-/// of its own, so that it is not first made in the connection's future, which would then be as large.
-fn boxed<'a>(
-    shard: &'a Rc<Shard>,
-    client: &'a mut Client,
-    head: RequestHead,
-) -> Pin<Box<impl Future<Output = Then> + use<'a>>> {
-    Box::pin(request(shard, client, head))
-}
-
-/// Likewise for a refusal.
-fn refuse_boxed<'a>(
-    shard: &'a Rc<Shard>,
-    client: &'a mut Client,
-    end: End,
-) -> Pin<Box<impl Future<Output = Then> + use<'a>>> {
-    Box::pin(async move { refuse(&Visit::bare(shard), client, end).await })
 }
 
 impl Visit {
@@ -103,25 +84,25 @@ async fn request(shard: &Rc<Shard>, client: &mut Client, head: RequestHead) -> T
     if !matches!(place, Place::Rpc(_)) && head.expect_continue {
         // It waits to be told to send its body, and will not be: only a close makes the framing certain.
         visit.out.close = true;
-        let sent = elsewhere(&mut visit, client, place, b"").await;
-        return if sent.is_ok() { finish(&visit, client).await } else { Then::Close };
+        let sent = on_heap(|| elsewhere(&mut visit, client, place, b"")).await;
+        return if sent.is_ok() { on_heap(|| finish(&visit, client)).await } else { Then::Close };
     }
     let bytes_max = visit.view.snapshot.config.http.body_bytes_max;
     let message = match client.message(shard, head, visit.patience, bytes_max).await {
         Ok(message) => message,
         Err(end) => {
             visit.out.close = true;
-            return refuse(&visit, client, end).await;
+            return on_heap(|| refuse(&visit, client, end)).await;
         }
     };
     let sent = match place {
         Place::Rpc(route) => rpc(&mut visit, client, &route, &message).await,
-        other => elsewhere(&mut visit, client, other, message.body()).await,
+        other => on_heap(|| elsewhere(&mut visit, client, other, message.body())).await,
     };
     message.recycle(shard);
     shard.counters.requests.add(1);
     match sent {
-        Ok(()) if visit.out.close => finish(&visit, client).await,
+        Ok(()) if visit.out.close => on_heap(|| finish(&visit, client)).await,
         Ok(()) => Then::Next,
         Err(_) => Then::Close,
     }
@@ -161,8 +142,8 @@ async fn rpc(visit: &mut Visit, client: &mut Client, route: &Route, message: &Me
     let document = jsonrpc::parse(message.body(), &mut visit.shard.scratch.borrow_mut(), limits);
     match document {
         Ok(Document::Single(Ok(call))) => single(visit, client, route, call).await,
-        Ok(Document::Batch(items)) => many(visit, client, route, items).await,
-        Ok(Document::Single(Err(refusal))) | Err(refusal) => refused(visit, client, &refusal).await,
+        Ok(Document::Batch(items)) => on_heap(|| many(visit, client, route, items)).await,
+        Ok(Document::Single(Err(refusal))) | Err(refusal) => on_heap(|| refused(visit, client, &refusal)).await,
     }
 }
 
@@ -194,7 +175,7 @@ async fn send_answer(visit: &Visit, client: &mut Client, ask: &Ask<'_>, answer: 
         Said::Failed { reason, message } => respond::failure(visit, &mut buffer, id, reason, message),
         Said::Streamed(streamed) => {
             visit.shard.buffers.give(buffer);
-            return respond::stream(visit, client, streamed).await;
+            return on_heap(|| respond::stream(visit, client, streamed)).await;
         }
     }
     client.send(&visit.shard, buffer, visit.patience).await
@@ -240,7 +221,7 @@ async fn refuse(visit: &Visit, client: &mut Client, end: End) -> Then {
     // `visit` closes: it was made for this.
     respond::failure(visit, &mut buffer, b"null", reason, &message);
     match client.send(&visit.shard, buffer, visit.patience).await {
-        Ok(()) => finish(visit, client).await,
+        Ok(()) => on_heap(|| finish(visit, client)).await,
         Err(_) => Then::Close,
     }
 }

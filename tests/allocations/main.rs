@@ -33,7 +33,7 @@ enum Allowed {
 const EXPECTED: [(&str, Allowed); 5] = [
     // The future of a request, boxed for as long as it runs: it takes kilobytes, which an idle connection must not hold.
     // An allocator's bin of that size has it back at once; keeping it ourselves would take unsafe code.
-    ("src/shard/serve.rs", Allowed::Call(1)),
+    ("src/shard/heap.rs", Allowed::Call(1)),
     // The wheel's own sleep on the ring, begun anew as timers move down: what the kernel reads stands on the heap.
     ("src/shard/ring/sleep.rs", Allowed::Shipment(8)),
     // The task that ships and sweeps: its timer, the keys of the rows, a row where none came back in time.
@@ -67,7 +67,7 @@ fn a_call_on_connections_that_are_kept_allocates_only_what_is_listed_here() {
     drop(client);
     node.stop();
     assert!(wrong.is_empty(), "{wrong:#?}\n`ALLOCATIONS_TRACE=1` prints the stacks");
-    assert!(made.contains_key("src/shard/serve.rs"), "nothing was counted");
+    assert!(made.contains_key("src/shard/heap.rs"), "nothing was counted");
 }
 
 /// How often the shard may have shipped within `elapsed`.

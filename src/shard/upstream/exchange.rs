@@ -17,9 +17,9 @@ use super::pool::{Checkout, Connection, Full, Permit};
 use crate::http::{self, ResponseHead};
 use crate::jsonrpc::{self, IdMatch};
 use crate::limits;
-use crate::shard::Shard;
 use crate::shard::report::Pending;
 use crate::shard::timers::Elapsed;
+use crate::shard::{Shard, on_heap};
 use crate::time::Instant;
 
 /// A provider's answer, framing taken off.
@@ -121,7 +121,7 @@ pub(crate) async fn exchange(
     let checkout = checkout(shard, upstream, deadline).await?;
     let asked = shard.clock.now();
     let reply = match checkout {
-        Checkout::Open(permit) => fresh(shard, upstream, permit, body, deadline).await,
+        Checkout::Open(permit) => on_heap(|| fresh(shard, upstream, permit, body, deadline)).await,
         Checkout::Reused(connection) => pooled(shard, upstream, connection, body, deadline).await,
     };
     reply.map_err(|error| error.given(deadline.since(asked), upstream.connect_limits.get().timeout))
@@ -149,7 +149,8 @@ async fn checkout(shard: &Shard, upstream: &Upstream, deadline: Instant) -> Resu
         return Ok(checkout);
     }
     // Time that ran out here was spent in our own queue: it says nothing about the provider.
-    let waited = shard.timers.timer().limit(deadline, upstream.pool.wait()).await;
+    let timer = shard.timers.timer();
+    let waited = on_heap(|| timer.limit(deadline, upstream.pool.wait())).await;
     Ok(waited.unwrap_or(Err(Full))?)
 }
 
@@ -242,7 +243,7 @@ async fn ask(
         shard.buffers.give(request);
     }
     let mut wire = shard.buffers.take();
-    let head = read_head(connection, &mut wire, deadline).await?;
+    let head = read_head(upstream, connection, &mut wire, deadline).await?;
     Ok((head, wire))
 }
 
@@ -254,8 +255,37 @@ async fn answer(
     deadline: Instant,
 ) -> Result<Reply, ExchangeError> {
     let retry_after = retry_after(shard, head, &wire);
-    let content = read_content(shard, connection, head, wire, deadline).await?;
+    let content = match whole_length(head) {
+        Some(length) => read_whole(shard, connection, head, wire, length, deadline).await?,
+        None => on_heap(|| read_content(shard, connection, head, wire, deadline)).await?,
+    };
     Ok(Reply { status: head.status, retry_after, content })
+}
+
+/// The length of a body that is read whole and stays where it was read: the usual one.
+fn whole_length(head: &ResponseHead) -> Option<usize> {
+    match (head.framing, head.encoding) {
+        (http::ResponseFraming::Length(length), http::ContentEncoding::Identity) => {
+            usize::try_from(length).ok().filter(|&length| length <= limits::WHOLE_BYTES_MAX)
+        }
+        _ => None,
+    }
+}
+
+async fn read_whole(
+    shard: &Shard,
+    mut connection: Connection,
+    head: &ResponseHead,
+    mut wire: Vec<u8>,
+    length: usize,
+    deadline: Instant,
+) -> Result<Content, ExchangeError> {
+    let range = head.head_bytes..head.head_bytes + length;
+    while wire.len() < range.end {
+        read_more(&mut connection, &mut wire, deadline).await?;
+    }
+    finish(shard, connection, head.keep_alive && wire.len() == range.end);
+    Ok(Content::Whole { buffer: wire, range })
 }
 
 /// Runs `work` on the connection's transport under the connection's own timer.
@@ -269,13 +299,15 @@ async fn limit<T>(
 }
 
 async fn read_head(
+    upstream: &Upstream,
     connection: &mut Connection,
     wire: &mut Vec<u8>,
     deadline: Instant,
 ) -> Result<ResponseHead, ExchangeError> {
     let mut interim = 0;
     loop {
-        match http::parse_response(wire).map_err(|_| ExchangeError::Head)? {
+        let read = upstream.heads.borrow_mut().read(wire);
+        match read.map_err(|_| ExchangeError::Head)? {
             Some(head) if head.is_interim() && interim < limits::INTERIM_HEADS_MAX => {
                 interim += 1;
                 wire.drain(..head.head_bytes);
@@ -310,21 +342,9 @@ async fn read_content(
     deadline: Instant,
 ) -> Result<Content, ExchangeError> {
     let mut reader = BodyReader::new(head.framing, head.encoding)?;
-    let start = head.head_bytes;
-    if let Some(length) = reader.length().and_then(|length| usize::try_from(length).ok())
-        && length <= limits::WHOLE_BYTES_MAX
-    {
-        // The usual answer stays where it was read.
-        let end = start + length;
-        while wire.len() < end {
-            read_more(&mut connection, &mut wire, deadline).await?;
-        }
-        finish(shard, connection, head.keep_alive && wire.len() == end);
-        return Ok(Content::Whole { buffer: wire, range: start..end });
-    }
     let length = reader.length();
     let mut content = shard.buffers.take();
-    wire.drain(..start);
+    wire.drain(..head.head_bytes);
     while !reader.is_done() && content.len() <= limits::WHOLE_BYTES_MAX {
         limit_step(&mut reader, &mut connection, &mut wire, &mut content, deadline).await?;
     }

@@ -15,7 +15,7 @@ use connect::{ConnectLimits, Tls};
 use pool::{Pool, PoolLimits};
 
 use crate::config;
-use crate::http::{FieldLines, UpstreamParts, UpstreamTemplate};
+use crate::http::{FieldLines, HeadReader, ResponseHead, UpstreamParts, UpstreamTemplate};
 use crate::limits;
 use crate::link::{ProviderEntry, ProviderSlot};
 use crate::routing::Gate;
@@ -34,6 +34,8 @@ pub(crate) struct Upstream {
     warm_from: Cell<Instant>,
     /// The request head but for its length.
     request: UpstreamTemplate,
+    /// Reads the heads of its answers.
+    heads: RefCell<HeadReader<ResponseHead>>,
     tls: RefCell<Option<Rc<Tls>>>,
     connect_limits: Cell<ConnectLimits>,
     addresses: RefCell<Arc<[SocketAddr]>>,
@@ -66,6 +68,7 @@ impl Upstream {
             name_line: Rc::new(name_line.expect("the config lets only words be ids")),
             warm_from: Cell::new(Instant::START),
             request: request.expect("the config checks what goes into a head"),
+            heads: RefCell::default(),
             tls: RefCell::new(Tls::new(url, tls).map(Rc::new)),
             connect_limits: Cell::new(connect_limits(config)),
             addresses: RefCell::new(Arc::clone(&entry.addresses)),
