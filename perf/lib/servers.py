@@ -43,6 +43,7 @@ class Server:
         self.name, self.port, self.admin_port = name, port, None
         self.url = f"http://127.0.0.1:{port}{path}"
         self.answer_bytes = None
+        self.looked_at = None       # what the load found in which bodies were looked at last
         self.rss_kib_start = None
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(

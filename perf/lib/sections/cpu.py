@@ -18,7 +18,7 @@ def run(bench):
     found = []
     for number, server in benches.turns(bench.proxies, options.rounds):
         for connections in options.connections:
-            load.wrk(server, connections, 1, bench.on_load)
+            load.warm(server, connections, bench.on_load)
             cell = cells.unspoiled(lambda: cells.measure(
                 bench, server, lambda: load.wrk(server, connections, options.seconds, bench.on_load)))
             found.append({"round": number, "connections": connections, **cell})

@@ -41,7 +41,7 @@ def run(bench):
 
 
 def measure(bench, server, rate, seconds):
-    load.wrk(server, CONNECTIONS, 1, bench.on_load)
+    load.warm(server, CONNECTIONS, bench.on_load)
     return cells.below_rate(cells.measure(
         bench, server, lambda: load.oha(server, CONNECTIONS, rate, seconds, bench.on_load)))
 

@@ -40,7 +40,7 @@ def run(bench):
 def measure(bench, server, upstream, on, shards):
     options = bench.options
     connections, rate = shards * CONNECTIONS_PER_SHARD, shards * options.rate_per_shard
-    load.wrk(server, connections, 1, on)
+    load.warm(server, connections, on)
     before = counters(server)
     cell = cells.measure(
         bench, server, lambda: load.oha(server, connections, rate, options.seconds, on, threads=2), upstream)

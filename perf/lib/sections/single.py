@@ -16,6 +16,7 @@ def run(bench):
     servers = [bench.upstream, *bench.proxies, *([spinning] if spinning else [])]
     found = []
     for number, server in benches.turns(servers, options.rounds_latency):
+        load.warm(server, 1, bench.on_load)
         cell = cells.unspoiled(lambda: cells.measure(
             bench, server, lambda: load.wrk(server, 1, options.seconds_single, bench.on_load)))
         found.append({"round": number, **cell})

@@ -24,7 +24,7 @@ KIND_MIN = 0.001
 def run(bench):
     found = []
     for server in bench.proxies:
-        load.wrk(server, CONNECTIONS, 1, bench.on_load)
+        load.warm(server, CONNECTIONS, bench.on_load)
         cell = {"proxy": server.name, "counted": counted(bench, server), "traced": traced(bench, server)}
         cell["void"] = cell["counted"]["void"] or cell["traced"]["void"]
         found.append(cell)
