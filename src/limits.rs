@@ -532,3 +532,8 @@ pub const OUTBOUND_CHUNKED_FROM: u32 = 200;
 /// What a shard may count ahead of a provider's month: this part of the plan, so that a node of 64 shards is off by less than
 /// a thousandth of it at worst, and never beyond it.
 pub const OUTBOUND_MONTH_CHUNK_PART: u64 = 100_000;
+
+/// Bytes taken at once while an answer's head is awaited: one TLS record's worth, since TLS zeroes the room that it reads into,
+/// and most answers are small.
+pub const FIRST_READ_BYTES_MAX: usize = 16 * 1024;
+const _: () = assert!(FIRST_READ_BYTES_MAX <= READ_BYTES_MAX);

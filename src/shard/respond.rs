@@ -1,5 +1,6 @@
 //! Answers to clients: heads around bodies, one buffer out per answer.
 
+use super::Shard;
 use super::client::{Client, End};
 use super::door::{Answer, Trace, Whole};
 use super::serve::Visit;
@@ -212,36 +213,45 @@ pub(crate) async fn stream(visit: &Visit, client: &mut Client, mut streamed: Box
     let mut out = shard.buffers.take();
     head(visit, &mut out, Status::Ok).json().end(framing, after);
     let start = std::mem::take(&mut streamed.start);
-    push_piece(&mut out, &start, framing);
+    if framing == AnswerBody::Chunked {
+        push_chunk(&mut out, &start);
+    } else {
+        out.extend_from_slice(&start);
+    }
     client.send(shard, out, visit.patience).await?;
     let patience = visit.view.snapshot.config.upstream.progress_timeout;
-    let mut piece = shard.buffers.take();
     // Ends: each turn brings a byte within `patience` or fails.
     loop {
-        piece.clear();
+        let mut piece = shard.buffers.take();
         // A provider that stops in the middle has lied about its length, and so would we: the connection closes.
         let more = streamed.next(shard, &mut piece, patience).await.map_err(|_| End::Lost)?;
-        let mut out = shard.buffers.take();
-        push_piece(&mut out, &piece, framing);
-        if !more && framing == AnswerBody::Chunked {
-            out.extend_from_slice(LAST_CHUNK);
+        if framing == AnswerBody::Chunked {
+            piece = chunk(shard, piece, !more);
         }
-        client.send(shard, out, visit.patience).await?;
+        client.send(shard, piece, visit.patience).await?;
         if !more {
             break;
         }
     }
-    shard.buffers.give(piece);
     if framing == AnswerBody::UntilClose { Err(End::Idle) } else { Ok(()) }
 }
 
-fn push_piece(out: &mut Vec<u8>, piece: &[u8], framing: AnswerBody) {
-    if framing == AnswerBody::Chunked && !piece.is_empty() {
+/// `piece` as a chunk, and the last one behind it.
+fn chunk(shard: &Shard, piece: Vec<u8>, last: bool) -> Vec<u8> {
+    let mut out = shard.buffers.take();
+    push_chunk(&mut out, &piece);
+    shard.buffers.give(piece);
+    if last {
+        out.extend_from_slice(LAST_CHUNK);
+    }
+    out
+}
+
+fn push_chunk(out: &mut Vec<u8>, piece: &[u8]) {
+    if !piece.is_empty() {
         write_chunk_head(out, piece.len());
         out.extend_from_slice(piece);
         out.extend_from_slice(CHUNK_END);
-    } else {
-        out.extend_from_slice(piece);
     }
 }
 

@@ -90,6 +90,20 @@ impl BodyReader {
         {
             return gunzip.unpack(content);
         }
+        if let (Left::Length(left), None, true) = (&mut self.framing, &self.gunzip, wire.is_empty()) {
+            // Nothing to take off: from the socket to where it is wanted, and no byte of what may follow.
+            let max = usize::try_from(*left).unwrap_or(usize::MAX).min(limits::READ_BYTES_MAX);
+            let count = transport.read_into(content, max).await?;
+            *left -= count as u64;
+            return match (count, *left) {
+                (0, _) => Err(BodyError::Cut),
+                (_, 0) => {
+                    self.framing = Left::Nothing;
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+        }
         if wire.is_empty() && !matches!(self.framing, Left::Nothing) {
             let count = transport.read_into(wire, limits::READ_BYTES_MAX).await?;
             if count == 0 {

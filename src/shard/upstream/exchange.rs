@@ -317,8 +317,9 @@ async fn read_head(
             Some(head) => return Ok(head),
             None => {}
         }
-        let read =
-            limit(connection, deadline, async |transport| transport.read_into(wire, limits::READ_BYTES_MAX).await);
+        let read = limit(connection, deadline, async |transport| {
+            transport.read_into(wire, limits::FIRST_READ_BYTES_MAX).await
+        });
         match read.await? {
             Ok(0) if wire.is_empty() && interim == 0 => return Err(ExchangeError::Closed),
             Ok(0) => return Err(BodyError::Cut.into()),
