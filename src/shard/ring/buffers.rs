@@ -21,6 +21,9 @@ use io_uring::types::BufRingEntry;
 const PATTERN: u8 = 0xA5;
 /// No buffer: the end of a list. Counts stay below it.
 const NONE: u16 = u16::MAX;
+/// Between two buffers, in bytes. Most messages are short, so that of each buffer the first lines alone are used; at a distance
+/// of a power of two these would share a few sets of every cache. Odd in lines, and more than a short message has.
+const GAP: usize = 5 * 64;
 /// The group that receives name. There is one.
 pub(super) const GROUP: u16 = 0;
 
@@ -74,7 +77,7 @@ impl Buffers {
     pub(super) fn new(count: u16, size: usize) -> io::Result<Self> {
         assert!(count.is_power_of_two() && count <= 1 << 15, "the kernel takes powers of two up to 32768");
         let data_offset = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(PAGE_BYTES);
-        let mapping = Mapping::new(data_offset + usize::from(count) * size)?;
+        let mapping = Mapping::new(data_offset + usize::from(count) * (size + GAP))?;
         let books = vec![Entry { start: 0, end: 0, next: NONE, held: true }; usize::from(count)];
         let mut buffers = Self { mapping, data_offset, size, count, tail: 0, held: count, held_max: 0, books };
         for id in 0..count {
@@ -193,7 +196,7 @@ impl Buffers {
         entry.held = false;
         self.held -= 1;
         self.fill_pattern(id);
-        let data = self.data_offset + usize::from(id) * self.size;
+        let data = self.offset_of(id);
         let position = usize::from(self.tail & (self.count - 1));
         // SAFETY: the mapping starts with `count` entries, page-aligned, and `position < count`; the kernel reads entries
         // only up to the tail that is published below, so nobody else uses this one now. The accessors leave the
@@ -209,8 +212,13 @@ impl Buffers {
         tail.store(self.tail, Ordering::Release);
     }
 
+    /// Bytes from the start of the mapping to a buffer.
+    fn offset_of(&self, id: u16) -> usize {
+        self.data_offset + usize::from(id) * (self.size + GAP)
+    }
+
     fn bytes(&self, id: u16) -> &[u8] {
-        let offset = self.data_offset + usize::from(id) * self.size;
+        let offset = self.offset_of(id);
         // SAFETY: `id < count`, so the range lies in the mapping, which zeroed pages initialised. The buffer is held, so
         // the kernel does not write to it, and giving it back takes `&mut self`, which ends this borrow.
         unsafe { std::slice::from_raw_parts(self.mapping.start.as_ptr().add(offset), self.size) }
@@ -218,7 +226,7 @@ impl Buffers {
 
     fn fill_pattern(&mut self, id: u16) {
         if cfg!(debug_assertions) {
-            let offset = self.data_offset + usize::from(id) * self.size;
+            let offset = self.offset_of(id);
             // SAFETY: as in `bytes`; the kernel does not have the buffer yet, and `&mut self` excludes readers.
             let start = unsafe { self.mapping.start.as_ptr().add(offset) };
             // SAFETY: likewise.
@@ -280,7 +288,7 @@ mod tests {
 
     /// Writes into a buffer as the kernel would.
     fn land(buffers: &mut Buffers, id: u16, bytes: &[u8]) {
-        let offset = buffers.data_offset + usize::from(id) * buffers.size;
+        let offset = buffers.offset_of(id);
         // SAFETY: no kernel has these buffers in this test; the range is inside the mapping.
         unsafe { std::slice::from_raw_parts_mut(buffers.mapping.start.as_ptr().add(offset), bytes.len()) }
             .copy_from_slice(bytes);
