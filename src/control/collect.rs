@@ -1,4 +1,4 @@
-//! Takes out of the shards' rings what waits there: rows into the totals, events and access records into the log.
+//! Takes out of the shards' rings what waits there: rows for totals and ranking, events and access records into the log.
 //!
 //! A turn takes no more than the rings hold when it begins plus what comes meanwhile; the rings are bounded, so a turn
 //! is. What control does not take in time is delayed (rows) or dropped and counted (the rest) by the shards.
@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use ringbuf::traits::Consumer;
 
-use super::totals::Totals;
 use crate::limits;
-use crate::link::{AccessRecord, ControlEnd, Event, EventKind};
+use crate::link::{AccessRecord, ControlEnd, Event, EventKind, Row};
 
 /// Control's ends of all shards' rings.
 pub(super) struct Collector {
@@ -22,12 +21,13 @@ impl Collector {
         Self { ends }
     }
 
-    /// Adds all waiting rows of `slots` to `totals`; a row of a slot that was replaced credits nobody.
-    pub(super) fn rows(&mut self, totals: &mut Totals, slots: &HashSet<u64>) {
-        for end in &mut self.ends {
+    /// Hands all waiting rows of `slots` to `take`, with the number of the shard that they come from; a row of a slot that
+    /// was replaced credits nobody.
+    pub(super) fn rows(&mut self, slots: &HashSet<u64>, mut take: impl FnMut(usize, &Row)) {
+        for (shard, end) in self.ends.iter_mut().enumerate() {
             end.drain_rows(|row| {
                 if slots.contains(&row.key.slot) {
-                    totals.add(row);
+                    take(shard, row);
                 }
             });
         }
@@ -42,11 +42,15 @@ impl Collector {
     }
 }
 
-fn log_event(event: &Event) {
+/// Tells of something that happened, here or in a shard.
+pub(super) fn log_event(event: &Event) {
     let (chain, provider, kind) = (&*event.chain, &*event.provider, event.kind.name());
     match event.kind {
         EventKind::BreakerHalfOpen | EventKind::BreakerClosed => {
             tracing::info!(target: "livechain::event", chain, provider, kind);
+        }
+        EventKind::Leads(class) => {
+            tracing::info!(target: "livechain::event", chain, provider, kind, class = class.name());
         }
         EventKind::Cooldown(time) | EventKind::Parked(time) => {
             tracing::warn!(target: "livechain::event", chain, provider, kind, seconds = time.as_secs_f64());
@@ -85,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::jsonrpc::MethodClass;
-    use crate::link::{Outcome, Row, RowKey, pair};
+    use crate::link::{Outcome, RowKey, pair};
 
     #[test]
     fn rows_come_back_empty_and_those_of_replaced_slots_credit_nobody() {
@@ -96,10 +100,9 @@ mod tests {
             row.record(Outcome::Success, Duration::from_millis(3));
             assert!(shard.rows.try_push(Box::new(row)).is_ok());
         }
-        let mut totals = Totals::default();
-        collector.rows(&mut totals, &HashSet::from([2]));
-        assert!(totals.of(1, MethodClass::Head).is_none());
-        assert_eq!(totals.of(2, MethodClass::Head).unwrap().outcomes, [1, 0, 0, 0, 0]);
+        let mut taken = Vec::new();
+        collector.rows(&HashSet::from([2]), |shard, row| taken.push((shard, row.key.slot, row.outcomes)));
+        assert_eq!(taken, [(0, 2, [1, 0, 0, 0, 0])]);
         let emptied: Vec<_> = shard.emptied.pop_iter().collect();
         assert_eq!(emptied.len(), 2);
         assert!(emptied.iter().all(|row| row.is_empty() && row.latency_us.is_empty()));

@@ -5,7 +5,8 @@
 //! rings. So everything here may block for a moment, none of it for long.
 //!
 //! In reading order: `start` makes the [`node`], whose loop is the rest of its life; `listeners`, `upgrade`, `names`, `tls` and
-//! `logging` are what it is made of; `publish`, `reload`, `collect` and `totals` what it does; `life` when it ends.
+//! `logging` are what it is made of; `publish`, `reload`, `collect`, `totals` and
+//! `rank` what it does; `life` when it ends.
 
 mod collect;
 mod life;
@@ -14,6 +15,7 @@ mod logging;
 mod names;
 mod node;
 mod publish;
+mod rank;
 mod reload;
 mod signals;
 mod start;
@@ -32,6 +34,7 @@ use crate::shard::StartError;
 pub(crate) use collect::milliseconds;
 pub use listeners::ListenError;
 pub use logging::{Dropped, LogError};
+pub use rank::Rank;
 pub use tls::TlsError;
 pub use totals::{Percentiles, Total, Totals};
 pub use upgrade::UpgradeError;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::collect::Collector;
+use super::collect::{self, Collector};
 use super::life::{Life, Stop};
 use super::listeners::Listeners;
 use super::logging::Logs;
@@ -196,9 +196,18 @@ impl Node {
     }
 
     fn collect_rows(&mut self) {
-        let mut totals = self.parts.view.totals();
-        self.parts.collector.rows(&mut totals, self.parts.publisher.slots());
+        let Parts { view, collector, publisher, .. } = &mut self.parts;
+        let (mut totals, mut rank, now) = (view.totals(), view.rank(), view.now());
+        collector.rows(publisher.slots(), |shard, row| {
+            totals.add(row);
+            rank.merge(now, shard, row);
+        });
         totals.on_time(Instant::now());
+        drop(totals);
+        let rankings = rank.publish(now);
+        rank.leaders().iter().for_each(collect::log_event);
+        drop(rank);
+        publisher.publish_rankings(rankings);
     }
 
     /// A successor accepts on our sockets: none of them may be ours any longer, the admin port's first.

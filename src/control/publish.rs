@@ -11,12 +11,14 @@ use rustls::ClientConfig;
 use super::names::Names;
 use super::view::View;
 use crate::config::Config;
-use crate::link::{Bell, Slot, Snapshot};
+use crate::link::{Bell, Ranked, Rankings, Slot, Snapshot};
+use crate::routing::Ranking;
 
 /// The way to one shard.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) snapshots: Arc<Slot<Snapshot>>,
+    pub(super) rankings: Arc<Slot<Rankings>>,
     pub(super) bell: Bell,
 }
 
@@ -27,6 +29,9 @@ pub(super) struct Publisher {
     doors: Vec<Door>,
     /// The newest, and those before that some shard may still hold.
     kept: Vec<Arc<Snapshot>>,
+    /// Likewise: what was published to all, and what is in it, which a shard holds for longer.
+    kept_rankings: Vec<Arc<Rankings>>,
+    kept_chains: Vec<Arc<Ranking>>,
     /// Numbers of the newest snapshot's provider slots.
     slots: HashSet<u64>,
 }
@@ -36,7 +41,7 @@ impl Publisher {
     pub(super) fn new(view: Arc<View>, doors: Vec<Door>) -> Self {
         let snapshot = view.snapshot();
         let slots = numbers(&snapshot);
-        Self { view, doors, kept: vec![snapshot], slots }
+        Self { view, doors, kept: vec![snapshot], kept_rankings: Vec::new(), kept_chains: Vec::new(), slots }
     }
 
     /// The newest snapshot.
@@ -59,8 +64,32 @@ impl Publisher {
         for door in &self.doors {
             door.snapshots.publish(Arc::clone(&snapshot));
         }
+        let rankings = {
+            let (mut rank, now) = (self.view.rank(), self.view.now());
+            rank.place(now, &snapshot);
+            rank.publish(now)
+        };
+        self.publish_rankings(rankings);
         self.kept.push(snapshot);
         self.ring();
+    }
+
+    /// Gives `rankings` to all shards, if there are any. Wakes none: one that has no calls needs no ranking.
+    pub(super) fn publish_rankings(&mut self, rankings: Option<Rankings>) {
+        let Some(rankings) = rankings.map(Arc::new) else { return };
+        for door in &self.doors {
+            door.rankings.publish(Arc::clone(&rankings));
+        }
+        // A reload may have moved a chain whose ranking says what it said before.
+        let before = self.kept_rankings.last().map_or(&[][..], |before| &before.chains);
+        let same = |old: &Ranked, new: &Ranked| Arc::ptr_eq(&old.ranking, &new.ranking);
+        for (at, new) in rankings.chains.iter().enumerate() {
+            let is_kept = before.get(at).is_some_and(|old| same(old, new)) || before.iter().any(|old| same(old, new));
+            if !is_kept {
+                self.kept_chains.push(Arc::clone(&new.ranking));
+            }
+        }
+        self.kept_rankings.push(rankings);
     }
 
     /// Wakes every shard.
@@ -68,8 +97,10 @@ impl Publisher {
         self.doors.iter().for_each(|door| door.bell.ring());
     }
 
-    /// Frees the snapshots that no shard holds any more.
+    /// Frees the snapshots and rankings that no shard holds any more.
     pub(super) fn sweep(&mut self) {
+        self.kept_rankings.retain(|rankings| Arc::strong_count(rankings) > 1);
+        self.kept_chains.retain(|ranking| Arc::strong_count(ranking) > 1);
         self.kept.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 }
@@ -102,7 +133,11 @@ mod tests {
         let names = Names::new(&first).unwrap();
         let snapshot = Arc::new(Snapshot::build(first, None, Arc::clone(&tls), |url| names.addresses(url)));
         let (bell, _doorbell) = Bell::new().unwrap();
-        let door = Door { snapshots: Arc::new(Slot::new(Arc::clone(&snapshot))), bell };
+        let door = Door {
+            snapshots: Arc::new(Slot::new(Arc::clone(&snapshot))),
+            rankings: Arc::new(Slot::new(Arc::default())),
+            bell,
+        };
         let slot = Arc::clone(&door.snapshots);
         let old = Arc::downgrade(&snapshot);
         let epoch = std::time::Instant::now();

@@ -171,12 +171,14 @@ impl Shards {
         let (shard_end, control_end) = link::pair();
         let (bell, doorbell) = Bell::new()?;
         let snapshots = Arc::new(Slot::new(Arc::clone(&self.snapshot)));
+        let rankings = Arc::new(Slot::new(Arc::default()));
         let counters = Arc::new(Counters::default());
         let thread = shard::spawn(Seed {
             index: self.threads.len(),
             core,
             listeners,
             snapshots: Arc::clone(&snapshots),
+            rankings: Arc::clone(&rankings),
             doorbell,
             phase: Arc::clone(&self.phase),
             counters: Arc::clone(&counters),
@@ -186,7 +188,7 @@ impl Shards {
         })?;
         self.threads.push(thread);
         self.counters.push(counters);
-        self.doors.push(Door { snapshots, bell });
+        self.doors.push(Door { snapshots, rankings, bell });
         self.ends.push(control_end);
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::logging::Dropped;
+use super::rank::Rank;
 use super::totals::Totals;
 use crate::link::{Counters, PhaseCell, Slot, Snapshot};
 use crate::time::Instant;
@@ -21,6 +22,7 @@ pub struct View {
     pub reloads: Reloads,
     snapshot: Slot<Snapshot>,
     totals: Mutex<Totals>,
+    rank: Mutex<Rank>,
 }
 
 /// Reloads by result.
@@ -39,6 +41,7 @@ impl View {
         log_lines_dropped: Dropped,
         snapshot: Arc<Snapshot>,
     ) -> Self {
+        let rank = Rank::new(Instant::START, &snapshot, counters.len());
         Self {
             phase,
             counters,
@@ -47,6 +50,7 @@ impl View {
             reloads: Reloads::default(),
             snapshot: Slot::new(snapshot),
             totals: Mutex::new(Totals::new(epoch)),
+            rank: Mutex::new(rank),
         }
     }
 
@@ -64,6 +68,10 @@ impl View {
 
     pub fn totals(&self) -> MutexGuard<'_, Totals> {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn rank(&self) -> MutexGuard<'_, Rank> {
+        self.rank.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn publish(&self, snapshot: Arc<Snapshot>) {

@@ -1,12 +1,14 @@
 //! What passes between threads: shard ↔ control.
 //!
-//! Control publishes immutable [`Snapshot`]s into a [`Slot`] per shard and rings the shard's [`Doorbell`]. A shard sends
-//! back what it measured ([`Row`]s, by a ring of its own) and what happened ([`Event`]s), and lets control read its
-//! [`Counters`], which it alone writes. Nothing here makes a shard wait.
+//! Control publishes immutable [`Snapshot`]s into a [`Slot`] per shard and rings the shard's [`Doorbell`]; [`Rankings`]
+//! come by another slot and without a ring, since a shard without calls needs none. A shard sends back what it measured ([`Row`]s,
+//! by a ring of its own) and what happened ([`Event`]s), and lets control read its [`Counters`], which it alone writes.
+//! Nothing here makes a shard wait.
 
 mod bell;
 mod counters;
 mod phase;
+mod ranked;
 mod report;
 mod slot;
 mod snapshot;
@@ -14,6 +16,7 @@ mod snapshot;
 pub use bell::{Bell, Doorbell};
 pub use counters::{Counter, Counters, Gauge};
 pub use phase::{Phase, PhaseCell};
+pub use ranked::{Ranked, Rankings};
 pub use report::{AccessRecord, ControlEnd, Event, EventKind, Outcome, Row, RowKey, ShardEnd, pair};
 pub use slot::Slot;
 pub use snapshot::{ChainEntry, ProviderEntry, ProviderSlot, Snapshot};

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
+use super::snapshot::ProviderSlot;
 use crate::jsonrpc::MethodClass;
 use crate::limits;
 use crate::routing::Tally;
@@ -122,6 +123,16 @@ pub enum EventKind {
     Unauthorized,
     /// A connection's task panicked; that connection was closed.
     Panicked,
+    /// It is ranked best for a class now, and another was before.
+    Leads(MethodClass),
+}
+
+impl Event {
+    /// Of the provider that `slot` is.
+    #[must_use]
+    pub fn of(slot: &ProviderSlot, kind: EventKind) -> Self {
+        Self { chain: std::sync::Arc::clone(&slot.chain), provider: std::sync::Arc::clone(&slot.id), kind }
+    }
 }
 
 impl EventKind {
@@ -136,6 +147,7 @@ impl EventKind {
             Self::Parked(_) => "parked",
             Self::Unauthorized => "unauthorized",
             Self::Panicked => "panicked",
+            Self::Leads(_) => "leads",
         }
     }
 }

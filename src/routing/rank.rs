@@ -152,7 +152,7 @@ impl Ranker {
     /// and refused; the caller sees to it that positions mean the same providers. `shard` is this shard's number.
     /// Returns what was there, to be freed elsewhere.
     pub fn adopt(&mut self, ranking: Arc<Ranking>, shard: usize) -> Arc<Ranking> {
-        if ranking.providers() != self.providers {
+        if ranking.providers() != self.providers || Arc::ptr_eq(&ranking, &self.ranking) {
             return ranking;
         }
         self.shard = u16::try_from(shard).unwrap_or(u16::MAX);

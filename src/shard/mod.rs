@@ -47,7 +47,7 @@ use self::start::Closing;
 use self::timers::Timers;
 use self::view::View;
 use crate::jsonrpc::Scratch;
-use crate::link::{Counters, Event, EventKind, Phase, PhaseCell, ProviderSlot, Slot, Snapshot};
+use crate::link::{Counters, Event, EventKind, Phase, PhaseCell, ProviderSlot, Rankings, Slot, Snapshot};
 use crate::routing::{Changes, Health, Rest, RestChange, Transition};
 use crate::time::Instant;
 
@@ -71,6 +71,11 @@ pub(crate) struct Shard {
     /// The generation that `view` was made from.
     generation: Cell<u64>,
     view: RefCell<Rc<View>>,
+    rankings: Arc<Slot<Rankings>>,
+    /// The generation that the view's chains go by.
+    ranked: Cell<u64>,
+    /// Counts from 0.
+    index: usize,
     request_ids: Cell<u64>,
 }
 
@@ -92,16 +97,35 @@ impl Shard {
     }
 
     /// Takes over what control has published since; called between requests.
+    #[inline]
     pub(crate) fn refresh(&self) {
-        if self.snapshots.generation() == self.generation.get() {
-            return;
+        if self.snapshots.generation() != self.generation.get() {
+            self.take_snapshot();
         }
+        if self.rankings.generation() != self.ranked.get() {
+            self.take_rankings();
+        }
+    }
+
+    #[cold]
+    fn take_snapshot(&self) {
         let (generation, snapshot) = self.snapshots.load();
         let older = self.view();
         let newer = View::new(snapshot, Some(&older), self.request_id());
         older.retire(&newer);
         self.generation.set(generation);
         *self.view.borrow_mut() = newer;
+        // The newest may have come before the snapshot that it is about.
+        self.take_rankings();
+    }
+
+    #[cold]
+    fn take_rankings(&self) {
+        let (generation, rankings) = self.rankings.load();
+        self.ranked.set(generation);
+        for (chain, ranked) in self.view().chains.iter().zip(&rankings.chains) {
+            chain.adopt(ranked, self.index);
+        }
     }
 
     /// A number that no other request of this process has, and hardly one of another.
@@ -144,8 +168,7 @@ impl Shard {
     }
 
     fn event(&self, slot: &ProviderSlot, kind: EventKind) {
-        let event = Event { chain: Arc::clone(&slot.chain), provider: Arc::clone(&slot.id), kind };
-        self.recorder.event(event, &self.counters);
+        self.recorder.event(Event::of(slot, kind), &self.counters);
     }
 
     pub(crate) fn connected(self: &Rc<Self>) -> Connected {

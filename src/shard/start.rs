@@ -27,7 +27,7 @@ use super::view::View;
 use super::{Shard, accept};
 use crate::jsonrpc::Scratch;
 use crate::limits;
-use crate::link::{Counters, Doorbell, Phase, PhaseCell, ShardEnd, Slot, Snapshot};
+use crate::link::{Counters, Doorbell, Phase, PhaseCell, Rankings, ShardEnd, Slot, Snapshot};
 
 /// All that a shard gets from control. Everything shared is behind an `Arc` of its own cache lines.
 #[allow(missing_debug_implementations)] // ringbuf's ends have none
@@ -39,6 +39,7 @@ pub struct Seed {
     /// Bound and listening, `SO_REUSEPORT`; one or more an address.
     pub listeners: Vec<OwnedFd>,
     pub snapshots: Arc<Slot<Snapshot>>,
+    pub rankings: Arc<Slot<Rankings>>,
     pub doorbell: Doorbell,
     pub phase: Arc<PhaseCell>,
     pub counters: Arc<Counters>,
@@ -140,6 +141,10 @@ impl Shard {
             snapshots: seed.snapshots,
             generation: Cell::new(generation),
             view: RefCell::new(view),
+            // Never a slot's: the first look takes over what is there.
+            ranked: Cell::new(0),
+            rankings: seed.rankings,
+            index: seed.index,
             request_ids: Cell::new(random),
         });
         Ok((shard, Posts { listeners: seed.listeners, doorbell: seed.doorbell }))

@@ -16,7 +16,7 @@ use super::upstream::Upstream;
 use crate::config;
 use crate::jsonrpc;
 use crate::limits;
-use crate::link::{ChainEntry, Snapshot};
+use crate::link::{ChainEntry, Ranked, Snapshot};
 use crate::routing::{BreakerConfig, CooldownConfig, Ranker, StandingConfig};
 
 pub(crate) struct View {
@@ -39,6 +39,27 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// Goes by what control has published, if it is about these providers.
+    pub(crate) fn adopt(&self, ranked: &Ranked, shard: usize) {
+        if ranked.is_about(self.upstreams.iter().map(|upstream| upstream.slot.number)) {
+            // What comes back is freed by control, which holds a reference as long as we did.
+            self.ranker.borrow_mut().adopt(Arc::clone(&ranked.ranking), shard);
+        }
+    }
+
+    /// Its ranker for a newer view that has `upstreams`: where they are the same ones, all goes on as it was; else what
+    /// was measured of those that are still there.
+    fn ranker_for(&self, upstreams: &[Rc<Upstream>], fresh: Ranker) -> Ranker {
+        let same = self.upstreams.len() == upstreams.len()
+            && self.upstreams.iter().zip(upstreams).all(|(old, new)| Rc::ptr_eq(old, new));
+        if same {
+            return self.ranker.borrow().clone();
+        }
+        let mut ranker = fresh;
+        self.hand_over(upstreams, &mut ranker);
+        ranker
+    }
+
     /// Gives `ranker`, made for `upstreams`, what was measured of those that are still there.
     fn hand_over(&self, upstreams: &[Rc<Upstream>], ranker: &mut Ranker) {
         for (was, old) in self.upstreams.iter().enumerate() {
@@ -77,7 +98,7 @@ impl View {
                 .collect();
             let mut ranker = Ranker::new(upstreams.len(), seed ^ entry.config.id);
             if let Some(chain) = previous.and_then(|view| view.chain_named(&entry.name)) {
-                chain.hand_over(&upstreams, &mut ranker);
+                ranker = chain.ranker_for(&upstreams, ranker);
             }
             Rc::new(Chain { entry: Arc::clone(entry), upstreams, ranker: RefCell::new(ranker) })
         });

@@ -43,6 +43,7 @@ impl Node {
             core: snapshot.config.shards.cores[0],
             listeners: vec![listener.into()],
             snapshots: Arc::new(Slot::new(Arc::clone(&snapshot))),
+            rankings: Arc::new(Slot::new(Arc::default())),
             doorbell,
             phase: Arc::clone(&phase),
             counters: Arc::new(Counters::default()),

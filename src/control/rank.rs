@@ -1,0 +1,255 @@
+//! Ranking as control does it: one [`Board`] per chain, fed with what shards ship, published to all of them.
+//!
+//! ```text
+//!   shards' rows ──merge──▶ Board (one per chain) ──publish──▶ Rankings ──▶ shards
+//!                             ▲          │
+//!   snapshots ─────place──────┘          └──▶ events: who leads, pages: scores
+//! ```
+//!
+//! All judgement is the board's (`routing::board`), which is pure; here is only which board a row belongs to and what
+//! becomes of boards when the config changes. A chain is known by its name and a provider by its slot's number: what a
+//! reload leaves as it was keeps all that is known, and a row of a slot that was replaced finds no board.
+//!
+//! A ranking that says what the one before said is not published again, so that chains without calls cost the shards
+//! nothing. Not here: how rankings reach the shards and when they are freed (`publish`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::jsonrpc::MethodClass;
+use crate::link::{ChainEntry, Event, EventKind, ProviderEntry, Ranked, Rankings, Row, Snapshot};
+use crate::routing::{Board, Gate, Ranking, RankingConfig, RowIndex, Score};
+use crate::time::Instant;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Rank {
+    shards: usize,
+    chains: Vec<Chain>,
+    /// The position of each slot's chain.
+    chain_of: HashMap<u64, usize>,
+    /// The config has changed since the last publication.
+    placed: bool,
+}
+
+#[derive(Debug)]
+struct Chain {
+    entry: Arc<ChainEntry>,
+    slots: Arc<[u64]>,
+    board: Board,
+    ranking: Arc<Ranking>,
+    /// Who led when last looked at, by class.
+    leaders: [Option<u64>; MethodClass::ALL.len()],
+}
+
+impl Rank {
+    /// For the chains of `snapshot`, served by `shards`.
+    #[must_use]
+    pub fn new(now: Instant, snapshot: &Snapshot, shards: usize) -> Self {
+        let mut rank = Self { shards, chains: Vec::new(), chain_of: HashMap::new(), placed: true };
+        rank.place(now, snapshot);
+        rank
+    }
+
+    /// The config, or where names lead, has changed.
+    pub(super) fn place(&mut self, now: Instant, snapshot: &Snapshot) {
+        let mut before = std::mem::take(&mut self.chains);
+        let config = RankingConfig::default();
+        self.chains = snapshot
+            .chains
+            .iter()
+            .map(|entry| match before.iter().position(|chain| chain.entry.name == entry.name) {
+                Some(at) => before.swap_remove(at).placed(entry),
+                None => Chain::new(now, entry, self.shards, config),
+            })
+            .collect();
+        let slots = self.chains.iter().enumerate();
+        self.chain_of = slots.flat_map(|(at, chain)| chain.slots.iter().map(move |&slot| (slot, at))).collect();
+        self.placed = true;
+    }
+
+    /// What `shard` measured. Of a slot that is gone: nothing happens.
+    pub fn merge(&mut self, now: Instant, shard: usize, row: &Row) {
+        if let Some(&at) = self.chain_of.get(&row.key.slot) {
+            let index = RowIndex::from(row.key.class);
+            self.chains[at].board.merge(now, shard, row.key.slot, index, &row.latency_us, &row.tally());
+        }
+    }
+
+    /// The rankings as of now; none when they say what the last ones said.
+    pub fn publish(&mut self, now: Instant) -> Option<Rankings> {
+        let mut changed = std::mem::take(&mut self.placed);
+        for chain in &mut self.chains {
+            changed |= chain.rank(now);
+        }
+        changed.then(|| Rankings { chains: self.chains.iter().map(Chain::ranked).collect() })
+    }
+
+    /// Who leads since this was last asked, where another did before.
+    pub(super) fn leaders(&mut self) -> Vec<Event> {
+        self.chains.iter_mut().flat_map(Chain::new_leaders).collect()
+    }
+
+    /// The figures of a chain's provider in a row, by their positions; `None` while it is unknown.
+    #[must_use]
+    pub fn score(&self, now: Instant, chain: usize, row: RowIndex, provider: usize) -> Option<Score> {
+        self.chains.get(chain)?.board.score(now, row, provider)
+    }
+
+    /// The number of the slot that leads a row of a chain.
+    #[must_use]
+    pub fn leader(&self, chain: usize, row: RowIndex) -> Option<u64> {
+        self.chains.get(chain)?.board.leader(row)
+    }
+}
+
+impl Chain {
+    fn new(now: Instant, entry: &Arc<ChainEntry>, shards: usize, config: RankingConfig) -> Self {
+        let slots = numbers(entry);
+        Self {
+            entry: Arc::clone(entry),
+            board: Board::new(now, &slots, shards, config),
+            slots,
+            ranking: Arc::default(),
+            leaders: [None; MethodClass::ALL.len()],
+        }
+    }
+
+    /// The same chain as a newer snapshot has it.
+    fn placed(mut self, entry: &Arc<ChainEntry>) -> Self {
+        let slots = numbers(entry);
+        self.entry = Arc::clone(entry);
+        // Where all stay where they are, exploration goes on as it was planned.
+        if slots != self.slots {
+            self.board.place(&slots);
+            self.slots = slots;
+        }
+        self
+    }
+
+    /// Makes the ranking as of now. Answers whether it says anything new.
+    fn rank(&mut self, now: Instant) -> bool {
+        let providers = &self.entry.providers;
+        let ranking = self.board.publish(now, |at| providers.get(at).is_some_and(|provider| is_open(provider, now)));
+        let new = ranking != *self.ranking;
+        if new {
+            self.ranking = Arc::new(ranking);
+        }
+        new
+    }
+
+    fn ranked(&self) -> Ranked {
+        Ranked { slots: Arc::clone(&self.slots), ranking: Arc::clone(&self.ranking) }
+    }
+
+    fn new_leaders(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (class, led) in MethodClass::ALL.into_iter().zip(&mut self.leaders) {
+            let leads = self.board.leader(class.into());
+            let was = std::mem::replace(led, leads);
+            let provider = self.entry.providers.iter().find(|provider| Some(provider.slot.number) == leads);
+            // The first to be known has won nothing yet.
+            if let Some(provider) = provider.filter(|_| was.is_some() && was != leads) {
+                events.push(Event::of(&provider.slot, EventKind::Leads(class)));
+            }
+        }
+        events
+    }
+}
+
+/// Whether calls can be sent to it, so that exploring it is worth a call.
+fn is_open(provider: &ProviderEntry, now: Instant) -> bool {
+    !provider.addresses.is_empty() && provider.slot.standing.gate(now) == Gate::Open
+}
+
+fn numbers(entry: &ChainEntry) -> Arc<[u64]> {
+    entry.providers.iter().map(|provider| provider.slot.number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::control::tls;
+    use crate::link::{Outcome, RowKey};
+
+    const CLASS: MethodClass = MethodClass::Read;
+    const TICK: Duration = Duration::from_millis(250);
+
+    /// A chain `ethereum` whose providers are these, each `id=path`.
+    fn snapshot(providers: &[&str], previous: Option<&Snapshot>) -> Snapshot {
+        let lines = providers.iter().map(|provider| {
+            let (id, path) = provider.split_once('=').unwrap();
+            format!("[[chains.providers]]\nid = \"{id}\"\nurl = \"http://127.0.0.1:8000/{path}\"\n")
+        });
+        let text = format!("[[chains]]\nname = \"ethereum\"\nid = 1\n{}", lines.collect::<String>());
+        let config = Arc::new(Config::parse(&text, "test", |_| None, &[0, 1]).unwrap());
+        let address: SocketAddr = "127.0.0.1:8000".parse().unwrap();
+        Snapshot::build(config, previous, tls::client_config(None).unwrap(), |_| Arc::new([address]))
+    }
+
+    fn slot(snapshot: &Snapshot, provider: usize) -> u64 {
+        snapshot.chains[0].providers[provider].slot.number
+    }
+
+    fn measure(rank: &mut Rank, now: Instant, slot: u64, took_ms: u64) {
+        let mut row = Row::new(RowKey { slot, class: CLASS });
+        (0..50).for_each(|_| row.record(Outcome::Success, Duration::from_millis(took_ms)));
+        rank.merge(now, 0, &row);
+    }
+
+    /// Costs by position, in whole ms; `None` where nothing is known.
+    fn costs(rankings: &Rankings) -> Vec<Option<u32>> {
+        let row = rankings.chains[0].ranking.row(CLASS.into()).unwrap_or_default();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // some ms
+        row.iter().map(|entry| (entry.cost_us < 1e8).then_some((entry.cost_us / 1000.0) as u32)).collect()
+    }
+
+    #[test]
+    fn what_shards_measured_is_published_with_the_slots_that_it_is_about() {
+        let snapshot = snapshot(&["alpha=a", "beta=b"], None);
+        let mut rank = Rank::new(Instant::START, &snapshot, 2);
+        let first = rank.publish(Instant::START + TICK).unwrap();
+        assert_eq!(costs(&first), [], "nothing is known, and that is told once");
+        assert!(rank.publish(Instant::START + TICK * 2).is_none());
+        measure(&mut rank, Instant::START + TICK * 2, slot(&snapshot, 1), 20);
+        let second = rank.publish(Instant::START + TICK * 3).unwrap();
+        assert_eq!(costs(&second), [None, Some(19)]);
+        assert!(second.chains[0].is_about([slot(&snapshot, 0), slot(&snapshot, 1)].into_iter()));
+    }
+
+    #[test]
+    fn a_reload_keeps_what_is_known_and_credits_no_replaced_slot() {
+        let now = Instant::START + TICK;
+        let before = snapshot(&["alpha=a", "beta=b"], None);
+        let mut rank = Rank::new(Instant::START, &before, 2);
+        measure(&mut rank, now, slot(&before, 0), 40);
+        measure(&mut rank, now, slot(&before, 1), 20);
+        rank.publish(now);
+        // Alpha has another address, and beta another position.
+        let after = snapshot(&["beta=b", "alpha=new"], Some(&before));
+        rank.place(now, &after);
+        measure(&mut rank, now, slot(&before, 0), 40);
+        let published = rank.publish(now + TICK).unwrap();
+        assert_eq!(costs(&published), [Some(19), None]);
+        assert!(published.chains[0].is_about([slot(&after, 0), slot(&after, 1)].into_iter()));
+    }
+
+    #[test]
+    fn a_new_leader_is_an_event_and_the_first_one_is_none() {
+        let snapshot = snapshot(&["alpha=a", "beta=b"], None);
+        let mut rank = Rank::new(Instant::START, &snapshot, 1);
+        let mut told = |at: u32, provider: usize, took_ms: u64| -> Vec<String> {
+            let now = Instant::START + TICK * at;
+            measure(&mut rank, now, slot(&snapshot, provider), took_ms);
+            rank.publish(now);
+            rank.leaders().iter().map(|event| format!("{} {}", event.provider, event.kind.name())).collect()
+        };
+        assert_eq!(told(1, 0, 40), [""; 0]);
+        assert_eq!(told(2, 1, 20), ["beta leads"]);
+        assert_eq!(told(3, 1, 20), [""; 0]);
+    }
+}
