@@ -93,9 +93,6 @@ pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Rings of the doorbell taken at once; what they say is in the snapshot, however many there are.
 pub const BELL_BYTES_MAX: usize = 64;
 
-/// How often measurements are shipped, and pools swept: as often as control merges.
-pub const SHIP_INTERVAL: Duration = Duration::from_millis(250);
-
 /// Providers of one chain. One bit each in a word tells which ones a call has tried; resellers have under 20.
 pub const PROVIDERS_PER_CHAIN_MAX: usize = 64;
 const _: () = assert!(PROVIDERS_PER_CHAIN_MAX <= u64::BITS as usize);
@@ -157,14 +154,6 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 // Spans into a head are 16 bits wide.
 const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);
-
-/// First rest after a provider has limited our rate without saying for how long; doubles each time it does so again.
-pub const RATE_COOLDOWN_FIRST: Duration = Duration::from_secs(1);
-/// Rates are counted per second or per minute: after a minute any window has passed.
-pub const RATE_COOLDOWN_MAX: Duration = Duration::from_mins(1);
-
-/// Rest of a provider whose quota is used up: what is short is a month's plan, and a look every ten minutes finds the new one.
-pub const PARKED_FOR: Duration = Duration::from_mins(10);
 
 // --- What an operator writes (`config`) ---
 
@@ -322,17 +311,8 @@ pub const UPSTREAM_QUEUE_MAX: u64 = 65_536;
 /// Default of `upstream.user_timeout`, in ms: RFC 9293's 100 s would outlast every deadline but the longest.
 pub const USER_TIMEOUT_MS_DEFAULT: u64 = 20_000;
 
-/// Default of `breaker.failures`: a single cut connection is noise, five in a row are not.
-pub const BREAKER_FAILURES_DEFAULT: u64 = 5;
-
 /// Most of `breaker.failures`: it never opens in practice.
 pub const BREAKER_FAILURES_MAX: u64 = 1_000;
-
-/// Default of `breaker.cooldown`, in ms: a process restarts within it.
-pub const BREAKER_COOLDOWN_MS_DEFAULT: u64 = 5_000;
-
-/// Default of `breaker.cooldown_max`, in ms: a provider that came back serves again within a minute.
-pub const BREAKER_COOLDOWN_MAX_MS_DEFAULT: u64 = 60_000;
 
 /// Default of `life.drain_delay`, in ms: two checks of a balancer that asks every two seconds.
 pub const DRAIN_DELAY_MS_DEFAULT: u64 = 5_000;
@@ -347,7 +327,6 @@ pub const WEIGHT_MAX: u64 = 10_000;
 const _: () = assert!(TIMEOUT_MS_MIN <= DEADLINE_HEAD_MS_DEFAULT && DEADLINE_TRACE_MS_DEFAULT <= TIMEOUT_MS_MAX);
 const _: () = assert!(BATCH_IN_FLIGHT_DEFAULT <= BATCH_ITEMS_DEFAULT && BATCH_ITEMS_DEFAULT <= BATCH_ITEMS_MAX);
 const _: () = assert!(UPSTREAM_WARM_DEFAULT <= UPSTREAM_CONNECTIONS_DEFAULT);
-const _: () = assert!(BREAKER_COOLDOWN_MS_DEFAULT <= BREAKER_COOLDOWN_MAX_MS_DEFAULT);
 const _: () = assert!(BODY_BYTES_MIN <= BODY_BYTES_DEFAULT && BODY_BYTES_DEFAULT <= BODY_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MIN <= BATCH_BYTES_DEFAULT && BATCH_BYTES_DEFAULT <= BATCH_BYTES_MAX);
 const _: () = assert!(PROVIDER_HEADERS_MAX * PROVIDER_HEADER_BYTES_MAX <= 4 * HEAD_BYTES_MAX);
@@ -402,9 +381,6 @@ const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two(), "the kernel's ring need
 /// Connections that wait to be accepted, per listening socket. The kernel cuts it to `net.core.somaxconn` (4096 by
 /// default since Linux 5.4): a storm of reconnecting clients is held until the shard comes to it.
 pub const LISTEN_BACKLOG: i32 = 4096;
-
-/// How often rows are merged. Four times a second is fresh for a scrape, and a ring of rows is not full by then.
-pub const ROWS_EVERY: Duration = Duration::from_millis(250);
 
 /// How often events and access records are taken out of their rings.
 pub const REPORTS_EVERY: Duration = Duration::from_millis(100);
@@ -537,3 +513,43 @@ pub const OUTBOUND_MONTH_CHUNK_PART: u64 = 100_000;
 /// and most answers are small.
 pub const FIRST_READ_BYTES_MAX: usize = 16 * 1024;
 const _: () = assert!(FIRST_READ_BYTES_MAX <= READ_BYTES_MAX);
+
+// ---- Config of ranking and breakers ----
+
+/// Default of `ranking.interval`, in ms: fresh for a scrape, a ring of rows is not full by then, and a change is seen
+/// within half a second of the first call that shows it.
+pub const RANKING_INTERVAL_MS_DEFAULT: u64 = 250;
+/// Least of `ranking.interval`, in ms: merging and publishing hundreds of chains takes some of it.
+pub const RANKING_INTERVAL_MS_MIN: u64 = 50;
+/// Most of `ranking.interval`, in ms: a grant to explore waits three of them for its sample.
+pub const RANKING_INTERVAL_MS_MAX: u64 = 2_000;
+
+/// Least of `ranking.half_life` and `ranking.explore_stale`, in ms: below it nothing is ever known.
+pub const EVIDENCE_MS_MIN: u64 = 1_000;
+
+/// Least and most of `ranking.samples_max`: a percentile of fewer is a guess; of more, nothing new.
+pub const SAMPLES_MIN: u64 = 20;
+pub const SAMPLES_MAX: u64 = 100_000;
+
+/// Most of ranking's other counts of samples and calls: beyond, they never hold.
+pub const RANKING_COUNT_MAX: u64 = 10_000;
+
+/// Most of one grant's calls: it travels as a byte.
+pub const EXPLORE_BURST_MAX: u64 = 255;
+
+/// Most of `ranking.explore_share`, in thousandths: with more, exploring is what a chain does.
+pub const EXPLORE_SHARE_THOUSANDTHS_MAX: u64 = 500;
+
+/// Default of `breaker.ratio_window`, in ms: at two calls a second its least volume is reached.
+pub const BREAKER_RATIO_WINDOW_MS_DEFAULT: u64 = 10_000;
+/// Least of `breaker.ratio_window`, in ms: some intervals of ranking, in which shards report.
+pub const BREAKER_RATIO_WINDOW_MS_MIN: u64 = 1_000;
+
+/// Steps by which a window of failures moves on: it is a sixteenth longer or shorter than it says.
+pub const RATIO_STEPS: u32 = 16;
+
+/// Most of `breaker.ratio_calls_min`: it never opens in practice.
+pub const BREAKER_RATIO_CALLS_MAX: u64 = 1_000_000;
+
+/// Most of `breaker.trials`: they are counted in three bits of a word.
+pub const BREAKER_TRIALS_MAX: u64 = 7;

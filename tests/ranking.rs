@@ -83,7 +83,7 @@ fn who_becomes_slow_loses_the_traffic_and_wins_it_back() {
     let node = setup(&alpha, &beta).start();
     let load = Load::on(&node);
     load.goes_to("alpha");
-    takes(&alpha, "alpha", 80);
+    takes(&alpha, "alpha", 60);
     load.goes_to("beta");
     takes(&alpha, "alpha", 5);
     load.goes_to("alpha");

@@ -7,6 +7,9 @@
 //! Every field is a [`Given`], so that one wrong value leaves the others readable. What relates two keys, or a key and
 //! the machine, is `check`'s.
 
+mod ranking;
+mod standing;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -17,6 +20,8 @@ use super::values::{
 };
 use crate::jsonrpc::BLOCKED_BY_DEFAULT;
 use crate::limits;
+pub(crate) use ranking::Ranking;
+pub(crate) use standing::{Breaker, Cooldown};
 
 type Timeout = Time<{ limits::TIMEOUT_MS_MIN }, { limits::TIMEOUT_MS_MAX }>;
 /// A time that may be none at all.
@@ -32,7 +37,6 @@ type Spin = Count<0, { limits::SPIN_US_MAX }>;
 type UpstreamConnections = Count<1, { limits::UPSTREAM_CONNECTIONS_MAX }>;
 type UpstreamWarm = Count<0, { limits::UPSTREAM_CONNECTIONS_MAX }>;
 type Queue = Count<0, { limits::UPSTREAM_QUEUE_MAX }>;
-type Failures = Count<1, { limits::BREAKER_FAILURES_MAX }>;
 type Weight = Count<1, { limits::WEIGHT_MAX }>;
 type Priority = Count<0, { limits::WEIGHT_MAX }>;
 type ChainId = Count<1, { limits::CHAIN_ID_MAX }>;
@@ -48,7 +52,9 @@ pub(crate) struct File {
     pub http: Given<Http>,
     pub rpc: Given<Rpc>,
     pub upstream: Given<Upstream>,
+    pub ranking: Given<Ranking>,
     pub breaker: Given<Breaker>,
+    pub cooldown: Given<Cooldown>,
     pub life: Given<Life>,
     pub log: Given<Log>,
     pub chains: Given<Vec<Given<Chain>>>,
@@ -274,28 +280,6 @@ impl Default for Upstream {
             queue_max: Given::default_of(const { Count::of(limits::UPSTREAM_QUEUE_DEFAULT) }),
             user_timeout: Given::default_of(const { Time::of_ms(limits::USER_TIMEOUT_MS_DEFAULT) }),
             ca_file: None,
-        }
-    }
-}
-
-/// The consecutive-failure breaker.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Breaker {
-    /// Transport failures in a row that open it.
-    pub failures: Given<Failures>,
-    /// How long it stays open the first time; doubles each time that it opens again without a success.
-    pub cooldown: Given<Timeout>,
-    /// The longest that it stays open.
-    pub cooldown_max: Given<Timeout>,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self {
-            failures: Given::default_of(const { Count::of(limits::BREAKER_FAILURES_DEFAULT) }),
-            cooldown: Given::default_of(const { Time::of_ms(limits::BREAKER_COOLDOWN_MS_DEFAULT) }),
-            cooldown_max: Given::default_of(const { Time::of_ms(limits::BREAKER_COOLDOWN_MAX_MS_DEFAULT) }),
         }
     }
 }

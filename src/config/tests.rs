@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::routing::{RankingConfig, StandingConfig};
 
 /// The least that is a config.
 const CHAIN: &str =
@@ -243,7 +244,7 @@ fn a_default_gives_way_to_a_written_bound() {
     ));
     assert_eq!(config.rpc.batch_in_flight_max, 8);
     assert_eq!(config.upstream.connections_warm, 1);
-    assert_eq!(config.breaker.cooldown.as_secs(), 1);
+    assert_eq!(config.breaker.by.cooldown.as_secs(), 1);
 }
 
 #[test]
@@ -433,6 +434,28 @@ fn a_file_that_cannot_be_read_is_a_problem() {
     check(Some(ca.replace("livechain.toml", "none.pem").as_bytes()), "no certificates can be read");
 }
 
+#[test]
+fn what_ranking_and_breakers_go_by_is_read_within_bounds() {
+    let wrong = [
+        ("[ranking]\npercentile = 1", 2, 14, "out of bounds: 0.5 to 0.99"),
+        ("[ranking]\nexplore_share = -1", 2, 17, "out of bounds: 0 to 0.5"),
+        ("[ranking]\nwidening = nan", 2, 12, "out of bounds: 0 to 10"),
+        ("[ranking]\nchange_sum = \"8\"", 2, 14, "expected a number, 1 to 1000"),
+        ("[ranking]\ninterval = \"10ms\"", 2, 12, "out of bounds: 50ms to 2s"),
+        ("[breaker]\ntrials = 8", 2, 10, "out of bounds: 1 to 7"),
+        ("[cooldown]\nfirst = \"2m\"", 2, 9, "(`max`), whose default holds: set both"),
+    ];
+    for (text, line, column, words) in wrong {
+        check_before_chain(text, &[(line, column, words)]);
+    }
+    let text = "[ranking]\nwidening = 2\nsamples_max = 50\n[breaker]\nratio_window = \"3s\"\n[cooldown]\npark = \"1m\"";
+    let config = fine(&format!("{text}\n{CHAIN}"));
+    let expected = RankingConfig { widening: 2.0, samples_max: 50.0, ..RankingConfig::DEFAULT };
+    assert_eq!(config.ranking.by, expected);
+    assert_eq!((config.breaker.ratio_window.as_secs(), config.cooldown.park.as_secs()), (3, 60));
+    assert_eq!(fine(CHAIN).standing(), StandingConfig::default());
+}
+
 /// Lines of a config and what damages them, so that arbitrary texts reach beyond the parser.
 fn toml_ish() -> impl Strategy<Value = String> {
     let line = prop_oneof![
@@ -440,7 +463,7 @@ fn toml_ish() -> impl Strategy<Value = String> {
         Just("[[chains.providers]]\n".to_owned()),
         Just("[chains.providers.regions.eu]\n".to_owned()),
         Just("[chains.providers.headers]\n".to_owned()),
-        "\\[(node|listen|shards|http|http\\.cors|rpc|rpc\\.deadlines|upstream|breaker|life|log)\\]\n",
+        "\\[(node|listen|shards|http|http\\.cors|rpc|rpc\\.deadlines|upstream|ranking|breaker|cooldown|life|log)\\]\n",
         "(region|id|name|http|admin|cores|url|ws_url|weight|level|origins|k|\"q é\"|'#') = ([0-9]{1,3}|-1|1\\.5|true|1979-05-27|\\[[0-9, ]{0,6}\\]|\"[a-z0-9:/.${}@#é🞶-]{0,20}\"|'''\n[a-z]{0,3}''') ?(#.{0,5})?\n",
         "(url|ws_url) = \"(https|ws)://[a-z$@{}:/.]{0,12}\"\n",
         "\\PC{0,12}\n?",

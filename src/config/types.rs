@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Secret;
 use crate::jsonrpc::{MethodClass, Override};
-use crate::routing::Strategy;
+use crate::routing::{BreakerConfig, CooldownConfig, RankingConfig, StandingConfig, Strategy};
 
 /// Everything a node runs on.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,11 +19,21 @@ pub struct Config {
     pub http: Http,
     pub rpc: Rpc,
     pub upstream: Upstream,
+    pub ranking: Ranking,
     pub breaker: Breaker,
+    pub cooldown: CooldownConfig,
     pub life: Life,
     pub log: Log,
     /// In the order of the file; names and ids are unique.
     pub chains: Vec<Chain>,
+}
+
+impl Config {
+    /// What providers' standing is lost and won by.
+    #[must_use]
+    pub const fn standing(&self) -> StandingConfig {
+        StandingConfig { breaker: self.breaker.by, cooldown: self.cooldown }
+    }
 }
 
 /// Who this node is.
@@ -113,14 +123,20 @@ pub struct Upstream {
     pub ca_file: Option<PathBuf>,
 }
 
-/// The consecutive-failure breaker.
+/// How providers are measured, ranked and explored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranking {
+    /// How often what shards measured is merged, and a ranking published to them.
+    pub interval: Duration,
+    pub by: RankingConfig,
+}
+
+/// What stops calls to a provider whose transport fails.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Breaker {
-    /// Transport failures in a row that open it.
-    pub failures: u32,
-    /// How long it stays open the first time; doubles each time it opens again without a success.
-    pub cooldown: Duration,
-    pub cooldown_max: Duration,
+    /// What the ratio of failures is counted over.
+    pub ratio_window: Duration,
+    pub by: BreakerConfig,
 }
 
 /// Coming up and going down.

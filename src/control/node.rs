@@ -65,7 +65,7 @@ impl Node {
     pub(super) fn new(parts: Parts) -> Self {
         let config = &parts.publisher.newest().config;
         let life = Life::new(config.life.drain_delay, config.life.drain_limit);
-        let (rows, reports) = (every(limits::ROWS_EVERY), every(limits::REPORTS_EVERY));
+        let (rows, reports) = (every(config.ranking.interval), every(limits::REPORTS_EVERY));
         Self { parts, life, pending: None, rows, reports }
     }
 
@@ -178,6 +178,9 @@ impl Node {
         let Reload { config, tls } = reload;
         self.parts.logs.set_level(&config.log);
         self.life.set_limits(config.life.drain_delay, config.life.drain_limit);
+        if self.rows.period() != config.ranking.interval {
+            self.rows = every(config.ranking.interval);
+        }
         tracing::info!(chains = config.chains.len(), "reloaded");
         self.parts.publisher.publish(config, tls, &self.parts.names);
     }

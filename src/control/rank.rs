@@ -54,12 +54,12 @@ impl Rank {
     /// The config, or where names lead, has changed.
     pub(super) fn place(&mut self, now: Instant, snapshot: &Snapshot) {
         let mut before = std::mem::take(&mut self.chains);
-        let config = RankingConfig::default();
+        let config = snapshot.config.ranking.by;
         self.chains = snapshot
             .chains
             .iter()
             .map(|entry| match before.iter().position(|chain| chain.entry.name == entry.name) {
-                Some(at) => before.swap_remove(at).placed(entry),
+                Some(at) => before.swap_remove(at).placed(entry, config),
                 None => Chain::new(now, entry, self.shards, config),
             })
             .collect();
@@ -116,8 +116,9 @@ impl Chain {
     }
 
     /// The same chain as a newer snapshot has it.
-    fn placed(mut self, entry: &Arc<ChainEntry>) -> Self {
+    fn placed(mut self, entry: &Arc<ChainEntry>, config: RankingConfig) -> Self {
         let slots = numbers(entry);
+        self.board.configure(config);
         self.entry = Arc::clone(entry);
         // Where all stay where they are, exploration goes on as it was planned.
         if slots != self.slots {

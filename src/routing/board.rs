@@ -104,6 +104,11 @@ impl Board {
         self.slots = slots.to_vec();
     }
 
+    /// Goes by other numbers from now on; what is known stays.
+    pub const fn configure(&mut self, config: RankingConfig) {
+        self.config = config;
+    }
+
     /// What a shard measured of one slot in one row since it last reported. Of a slot that is gone: nothing happens.
     pub fn merge(
         &mut self,

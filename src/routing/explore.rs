@@ -29,8 +29,10 @@ use super::score::Cost;
 use super::settings::RankingConfig;
 use crate::time::Instant;
 
-/// From a grant until its sample must have come back: published, used, answered, shipped, merged.
+/// From a grant until its sample must have come back (published, used, answered, shipped, merged), and how many times
+/// that is the interval of publications at least.
 const RETURN: Duration = Duration::from_millis(750);
+const RETURN_INTERVALS: u32 = 3;
 /// On a quiet chain: calls of the row within which the shard must have had one.
 const RETURN_CALLS: f64 = 8.0;
 /// The longest that a grant may wait for calls.
@@ -65,6 +67,8 @@ pub(super) struct Prospect {
 pub(super) struct Plan {
     tokens: f64,
     calls_per_s: f64,
+    /// Between the last two publications.
+    interval: Duration,
     grant: Option<Grant>,
     grants: u32,
     turns: Vec<Turn>,
@@ -129,6 +133,7 @@ impl Plan {
     }
 
     fn earn(&mut self, since_last: Duration, calls: f64, config: &RankingConfig) {
+        self.interval = since_last;
         let seconds = since_last.as_secs_f64().max(1e-3);
         let step = 1.0 - (-seconds / RATE_S).exp();
         self.calls_per_s += (calls / seconds - self.calls_per_s) * step;
@@ -144,7 +149,9 @@ impl Plan {
 
     /// How long a grant may take.
     fn patience(&self) -> Duration {
-        Duration::from_secs_f64((RETURN_CALLS / self.calls_per_s.max(1e-3)).min(RETURN_MAX.as_secs_f64())).max(RETURN)
+        Duration::from_secs_f64((RETURN_CALLS / self.calls_per_s.max(1e-3)).min(RETURN_MAX.as_secs_f64()))
+            .max(RETURN)
+            .max(self.interval * RETURN_INTERVALS)
     }
 
     /// What `provider` may claim now.

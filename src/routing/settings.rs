@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// See the module. Defaults are `RankingConfig::default()`.
+/// See the module. Defaults are [`RankingConfig::DEFAULT`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RankingConfig {
     /// The statistic that is optimised, as a part of 1.
@@ -73,25 +73,30 @@ pub struct RankingConfig {
     pub in_flight_doubles: f64,
 }
 
+impl RankingConfig {
+    /// The reasons stand with the fields.
+    pub const DEFAULT: Self = Self {
+        percentile: 0.9,
+        half_life: Duration::from_secs(20),
+        samples_max: 400.0,
+        change_sum: 8.0,
+        change_slack: 0.75,
+        samples_trusted: 20.0,
+        widening: 1.0,
+        hysteresis: 0.03,
+        success_floor: 0.5,
+        floor_samples: 10.0,
+        explore_share: 0.02,
+        explore_factor: 3.0,
+        explore_slack: Duration::from_millis(20),
+        explore_stale: Duration::from_secs(30),
+        explore_burst: 5.0,
+        in_flight_doubles: 64.0,
+    };
+}
+
 impl Default for RankingConfig {
     fn default() -> Self {
-        Self {
-            percentile: 0.9,
-            half_life: Duration::from_secs(20),
-            samples_max: 400.0,
-            change_sum: 8.0,
-            change_slack: 0.75,
-            samples_trusted: 20.0,
-            widening: 1.0,
-            hysteresis: 0.03,
-            success_floor: 0.5,
-            floor_samples: 10.0,
-            explore_share: 0.02,
-            explore_factor: 3.0,
-            explore_slack: Duration::from_millis(20),
-            explore_stale: Duration::from_secs(30),
-            explore_burst: 5.0,
-            in_flight_doubles: 64.0,
-        }
+        Self::DEFAULT
     }
 }

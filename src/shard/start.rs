@@ -214,7 +214,9 @@ async fn listen_to_bell(shard: Rc<Shard>, doorbell: Doorbell) {
 /// Ships what was measured, and keeps the pools swept and warm.
 async fn keep(shard: Rc<Shard>) {
     loop {
-        shard.timers.sleep_until(shard.clock.now() + limits::SHIP_INTERVAL).await;
+        // As often as control merges.
+        let interval = shard.view().snapshot.config.ranking.interval;
+        shard.timers.sleep_until(shard.clock.now() + interval).await;
         shard.recorder.ship();
         shard.clock.set_wall_clock();
         let view = shard.view();

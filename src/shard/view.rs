@@ -13,11 +13,10 @@ use rustls::client::Resumption;
 use super::client::Patience;
 use super::respond::NodeLines;
 use super::upstream::Upstream;
-use crate::config;
 use crate::jsonrpc;
 use crate::limits;
 use crate::link::{ChainEntry, Ranked, Snapshot};
-use crate::routing::{BreakerConfig, CooldownConfig, Ranker, StandingConfig};
+use crate::routing::{Ranker, StandingConfig};
 
 pub(crate) struct View {
     pub(crate) snapshot: Arc<Snapshot>,
@@ -113,7 +112,7 @@ impl View {
                 body: config.http.body_timeout,
             },
             batch_limits: jsonrpc::Limits { batch_items_max: config.rpc.batch_items_max },
-            standing: standing(&config.breaker),
+            standing: config.standing(),
             tls,
             snapshot,
         })
@@ -134,23 +133,6 @@ impl View {
                 upstream.pool.retire();
             }
         }
-    }
-}
-
-fn standing(config: &config::Breaker) -> StandingConfig {
-    StandingConfig {
-        breaker: BreakerConfig {
-            failures: config.failures,
-            cooldown: config.cooldown,
-            cooldown_max: config.cooldown_max,
-            ..BreakerConfig::DEFAULT
-        },
-        cooldown: CooldownConfig {
-            first: limits::RATE_COOLDOWN_FIRST,
-            max: limits::RATE_COOLDOWN_MAX,
-            retry_after_max: limits::RETRY_AFTER_MAX,
-            park: limits::PARKED_FOR,
-        },
     }
 }
 

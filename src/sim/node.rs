@@ -17,7 +17,7 @@ use crate::routing::{
 use crate::time::Instant;
 
 /// How often shards report and control publishes.
-pub(super) const INTERVAL: Duration = limits::ROWS_EVERY;
+pub(super) const INTERVAL: Duration = Duration::from_millis(limits::RANKING_INTERVAL_MS_DEFAULT);
 
 pub(super) struct Node {
     pub(super) shards: Vec<Shard>,
@@ -250,15 +250,7 @@ impl Providers for Candidates<'_> {
 
 /// The product's own settings.
 pub(super) fn standing() -> StandingConfig {
-    StandingConfig {
-        breaker: BreakerConfig {
-            failures: limits::BREAKER_FAILURES_DEFAULT as u32,
-            cooldown: Duration::from_millis(limits::BREAKER_COOLDOWN_MS_DEFAULT),
-            cooldown_max: Duration::from_millis(limits::BREAKER_COOLDOWN_MAX_MS_DEFAULT),
-            ..BreakerConfig::DEFAULT
-        },
-        cooldown: CooldownConfig::default(),
-    }
+    StandingConfig::default()
 }
 
 /// The same in small, so that a world of seconds sees them through.

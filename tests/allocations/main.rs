@@ -72,5 +72,5 @@ fn a_call_on_connections_that_are_kept_allocates_only_what_is_listed_here() {
 
 /// How often the shard may have shipped within `elapsed`.
 fn shipments(elapsed: Duration) -> u64 {
-    u64::try_from(elapsed.as_millis() / limits::SHIP_INTERVAL.as_millis()).unwrap() + 2
+    u64::try_from(elapsed.as_millis() / u128::from(limits::RANKING_INTERVAL_MS_DEFAULT)).unwrap() + 2
 }

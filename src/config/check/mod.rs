@@ -8,6 +8,7 @@ mod chains;
 mod listen;
 mod node;
 mod relations;
+mod routing;
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use super::environment::Environment;
 use super::given::Given;
 use super::problems::Problem;
 use super::raw;
-use super::types::{Breaker, Config, Cors, Http, Life, Log, Rpc, Shards, Upstream};
+use super::types::{Config, Cors, Http, Life, Log, Rpc, Shards, Upstream};
 use crate::jsonrpc::MethodClass;
 use crate::limits;
 use relations::{at_most, count, refuse_more, refuse_repeated};
@@ -37,7 +38,9 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
     let http = raw.http.get().and_then(|http| check_http(http, problems));
     let rpc = raw.rpc.get().and_then(|rpc| check_rpc(rpc, problems));
     let upstream = raw.upstream.get().and_then(|upstream| check_upstream(upstream, around, problems));
-    let breaker = raw.breaker.get().and_then(|breaker| check_breaker(breaker, problems));
+    let ranking = raw.ranking.get().and_then(routing::ranking);
+    let breaker = raw.breaker.get().and_then(|breaker| routing::breaker(breaker, problems));
+    let cooldown = raw.cooldown.get().and_then(|cooldown| routing::cooldown(cooldown, problems));
     let life = raw.life.get().and_then(check_life);
     let log = raw.log.get().and_then(check_log);
     let region = node.as_ref().map(|node| node.region.as_str());
@@ -49,7 +52,9 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
         http: http?,
         rpc: rpc?,
         upstream: upstream?,
+        ranking: ranking?,
         breaker: breaker?,
+        cooldown: cooldown?,
         life: life?,
         log: log?,
         chains: chains?,
@@ -207,16 +212,6 @@ fn check_upstream(raw: &raw::Upstream, around: &Surroundings<'_>, problems: &mut
         user_timeout: raw.user_timeout.plain()?,
         ca_file,
     })
-}
-
-fn check_breaker(raw: &raw::Breaker, problems: &mut Vec<Problem>) -> Option<Breaker> {
-    let cooldown = at_most(
-        (&raw.cooldown, raw.cooldown.plain()),
-        (&raw.cooldown_max, raw.cooldown_max.plain()),
-        "longer than the longest cooldown (`cooldown_max`)",
-        problems,
-    );
-    Some(Breaker { failures: count(&raw.failures)?, cooldown: cooldown?, cooldown_max: raw.cooldown_max.plain()? })
 }
 
 fn check_life(raw: &raw::Life) -> Option<Life> {

@@ -15,7 +15,7 @@ mod url;
 pub(crate) use address::{Address, OptionalAddress};
 pub(crate) use error::{ErrorClass, Words};
 pub(crate) use header::{HeaderName, HeaderValue};
-pub(crate) use number::{Core, Count, ErrorCode, Share};
+pub(crate) use number::{Core, Count, Decimal, ErrorCode, Share};
 pub(crate) use secret::Token;
 pub(crate) use size::Size;
 pub(crate) use text::{ChainName, File, Format, Label, Level, MethodPattern, Origin, Routing};

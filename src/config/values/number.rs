@@ -1,4 +1,4 @@
-//! Whole numbers with bounds, and shares.
+//! Whole and decimal numbers with bounds, and shares.
 
 use std::fmt;
 
@@ -131,12 +131,108 @@ impl Plain for ErrorCode {
     }
 }
 
+/// A decimal number between two bounds in thousandths, both included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Decimal<const MIN: u64, const MAX: u64>(f64);
+
+impl<const MIN: u64, const MAX: u64> Decimal<MIN, MAX> {
+    /// A default; not compiled when out of bounds, in a `const`.
+    #[must_use]
+    pub(crate) const fn of(number: f64) -> Self {
+        assert!(thousandths(MIN) <= number && number <= thousandths(MAX), "a default is within its bounds");
+        Self(number)
+    }
+
+    fn checked<E: Error>(number: f64) -> Result<Self, E> {
+        let (min, max) = (thousandths(MIN), thousandths(MAX));
+        // Not a number is in no range.
+        if (min..=max).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(E::custom(format_args!("out of bounds: {min} to {max}")))
+        }
+    }
+}
+
+/// Bounds are far below 2^53.
+#[allow(clippy::cast_precision_loss)]
+const fn thousandths(number: u64) -> f64 {
+    number as f64 / 1000.0
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Decimal<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_f64(DecimalVisitor::<MIN, MAX>)
+    }
+}
+
+struct DecimalVisitor<const MIN: u64, const MAX: u64>;
+
+impl<const MIN: u64, const MAX: u64> Visitor<'_> for DecimalVisitor<MIN, MAX> {
+    type Value = Decimal<MIN, MAX>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a number, {} to {}", thousandths(MIN), thousandths(MAX))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+        Decimal::checked(number)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        Decimal::checked(u32::try_from(number).map_or(f64::INFINITY, f64::from))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+        Decimal::checked(-1.0)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Serialize for Decimal<MIN, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> JsonSchema for Decimal<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("Decimal{MIN}To{MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // Whole ones as JSON has them, without a point.
+        let bound = |number: u64| {
+            if number.is_multiple_of(1000) { (number / 1000).into() } else { serde_json::json!(thousandths(number)) }
+        };
+        json_schema!({ "type": "number", "minimum": bound(MIN), "maximum": bound(MAX) })
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Plain for Decimal<MIN, MAX> {
+    type Out = f64;
+
+    fn plain(&self) -> f64 {
+        self.0
+    }
+}
+
 /// A share of a whole, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Share(f64);
 
 impl Share {
     pub(crate) const NONE: Self = Self(0.0);
+
+    /// A default; not compiled when out of bounds, in a `const`.
+    #[must_use]
+    pub(crate) const fn of(share: f64) -> Self {
+        assert!(0.0 <= share && share <= 1.0, "a default is within its bounds");
+        Self(share)
+    }
 }
 
 impl<'de> Deserialize<'de> for Share {

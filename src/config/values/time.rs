@@ -20,6 +20,13 @@ impl<const MIN: u64, const MAX: u64> Time<MIN, MAX> {
         Self(Duration::from_millis(ms))
     }
 
+    /// The same from a duration of whole milliseconds.
+    #[must_use]
+    pub(crate) const fn of(duration: Duration) -> Self {
+        #[allow(clippy::cast_possible_truncation)] // checked against the bounds
+        Self::of_ms(duration.as_millis() as u64)
+    }
+
     fn bounds() -> String {
         format!("{} to {}", written(MIN), written(MAX))
     }

@@ -1,0 +1,71 @@
+//! Ranking, breakers and cooldowns: what the operator wrote as the pure modules take it.
+
+use super::relations::{at_most, count};
+use crate::config::given::{Given, Plain};
+use crate::config::problems::Problem;
+use crate::config::raw;
+use crate::config::types::{Breaker, Ranking};
+use crate::routing::{BreakerConfig, CooldownConfig, RankingConfig};
+
+pub(super) fn ranking(raw: &raw::Ranking) -> Option<Ranking> {
+    let by = RankingConfig {
+        percentile: raw.percentile.plain()?,
+        half_life: raw.half_life.plain()?,
+        samples_max: number(&raw.samples_max)?,
+        change_sum: raw.change_sum.plain()?,
+        change_slack: raw.change_slack.plain()?,
+        samples_trusted: number(&raw.samples_trusted)?,
+        widening: raw.widening.plain()?,
+        hysteresis: raw.hysteresis.plain()?,
+        success_floor: raw.success_floor.plain()?,
+        floor_samples: number(&raw.floor_samples)?,
+        explore_share: raw.explore_share.plain()?,
+        explore_factor: raw.explore_factor.plain()?,
+        explore_slack: raw.explore_slack.plain()?,
+        explore_stale: raw.explore_stale.plain()?,
+        explore_burst: number(&raw.explore_burst)?,
+        in_flight_doubles: number(&raw.in_flight_doubles)?,
+    };
+    Some(Ranking { interval: raw.interval.plain()?, by })
+}
+
+pub(super) fn breaker(raw: &raw::Breaker, problems: &mut Vec<Problem>) -> Option<Breaker> {
+    let cooldown = at_most(
+        (&raw.cooldown, raw.cooldown.plain()),
+        (&raw.cooldown_max, raw.cooldown_max.plain()),
+        "longer than the longest cooldown (`cooldown_max`)",
+        problems,
+    );
+    let by = BreakerConfig {
+        failures: count(&raw.failures)?,
+        cooldown: cooldown?,
+        cooldown_max: raw.cooldown_max.plain()?,
+        jitter_percent: count(&raw.jitter_percent)?,
+        ratio_percent: count(&raw.ratio_percent)?,
+        ratio_calls_min: count(&raw.ratio_calls_min)?,
+        trials: count(&raw.trials)?,
+        ramp: raw.ramp.plain()?,
+        ramp_first_percent: count(&raw.ramp_first_percent)?,
+    };
+    Some(Breaker { ratio_window: raw.ratio_window.plain()?, by })
+}
+
+pub(super) fn cooldown(raw: &raw::Cooldown, problems: &mut Vec<Problem>) -> Option<CooldownConfig> {
+    let first = at_most(
+        (&raw.first, raw.first.plain()),
+        (&raw.max, raw.max.plain()),
+        "longer than the longest cooldown (`max`)",
+        problems,
+    );
+    Some(CooldownConfig {
+        first: first?,
+        max: raw.max.plain()?,
+        retry_after_max: raw.retry_after_max.plain()?,
+        park: raw.park.plain()?,
+    })
+}
+
+/// A whole number where the program reckons with fractions.
+fn number<C: Plain<Out = u64>>(given: &Given<C>) -> Option<f64> {
+    count::<_, u32>(given).map(f64::from)
+}
