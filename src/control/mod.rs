@@ -16,6 +16,7 @@ mod names;
 mod node;
 mod publish;
 mod rank;
+mod ratio;
 mod reload;
 mod signals;
 mod start;

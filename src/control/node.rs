@@ -207,6 +207,7 @@ impl Node {
         });
         totals.on_time(Instant::now());
         drop(totals);
+        rank.judge(now).iter().for_each(collect::log_event);
         let rankings = rank.publish(now);
         rank.leaders().iter().for_each(collect::log_event);
         drop(rank);

@@ -3,8 +3,11 @@
 //! ```text
 //!   shards' rows ──merge──▶ Board (one per chain) ──publish──▶ Rankings ──▶ shards
 //!                             ▲          │
-//!   snapshots ─────place──────┘          └──▶ events: who leads, pages: scores
+//!   snapshots ─────place──────┘          └──▶ events, pages
 //! ```
+//!
+//! Beside it, from the same rows: failures over all shards, which open breakers (`ratio`). A breaker is opened so only while
+//! another provider of the chain can be asked: one that answers every second call is better than none.
 //!
 //! All judgement is the board's (`routing::board`), which is pure; here is only which board a row belongs to and what
 //! becomes of boards when the config changes. A chain is known by its name and a provider by its slot's number: what a
@@ -16,15 +19,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::ratio::Ratios;
 use crate::jsonrpc::MethodClass;
 use crate::link::{ChainEntry, Event, EventKind, ProviderEntry, Ranked, Rankings, Row, Snapshot};
-use crate::routing::{Board, Gate, Ranking, RankingConfig, RowIndex, Score};
+use crate::routing::{Board, Gate, Random, Ranking, RankingConfig, RowIndex, Score, StandingConfig};
 use crate::time::Instant;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Rank {
     shards: usize,
+    standing: StandingConfig,
+    ratios: Ratios,
+    /// For the moments of retry.
+    random: Random,
     chains: Vec<Chain>,
     /// The position of each slot's chain.
     chain_of: HashMap<u64, usize>,
@@ -43,10 +51,19 @@ struct Chain {
 }
 
 impl Rank {
-    /// For the chains of `snapshot`, served by `shards`.
+    /// For the chains of `snapshot`, served by `shards`. `seed`: any number that other nodes are not likely to have.
     #[must_use]
-    pub fn new(now: Instant, snapshot: &Snapshot, shards: usize) -> Self {
-        let mut rank = Self { shards, chains: Vec::new(), chain_of: HashMap::new(), placed: true };
+    pub fn new(now: Instant, snapshot: &Snapshot, shards: usize, seed: u64) -> Self {
+        let config = &snapshot.config;
+        let mut rank = Self {
+            shards,
+            standing: config.standing(),
+            ratios: Ratios::new(config.breaker.ratio_window, config.ranking.interval),
+            random: Random::new(seed),
+            chains: Vec::new(),
+            chain_of: HashMap::new(),
+            placed: true,
+        };
         rank.place(now, snapshot);
         rank
     }
@@ -65,14 +82,18 @@ impl Rank {
             .collect();
         let slots = self.chains.iter().enumerate();
         self.chain_of = slots.flat_map(|(at, chain)| chain.slots.iter().map(move |&slot| (slot, at))).collect();
+        self.standing = snapshot.config.standing();
+        let (window, interval) = (snapshot.config.breaker.ratio_window, snapshot.config.ranking.interval);
+        self.ratios.configure(window, interval, |slot| self.chain_of.contains_key(&slot));
         self.placed = true;
     }
 
     /// What `shard` measured. Of a slot that is gone: nothing happens.
     pub fn merge(&mut self, now: Instant, shard: usize, row: &Row) {
         if let Some(&at) = self.chain_of.get(&row.key.slot) {
-            let index = RowIndex::from(row.key.class);
-            self.chains[at].board.merge(now, shard, row.key.slot, index, &row.latency_us, &row.tally());
+            let (slot, tally) = (row.key.slot, row.tally());
+            self.chains[at].board.merge(now, shard, slot, row.key.class.into(), &row.latency_us, &tally);
+            self.ratios.add(now, slot, &tally);
         }
     }
 
@@ -83,6 +104,24 @@ impl Rank {
             changed |= chain.rank(now);
         }
         changed.then(|| Rankings { chains: self.chains.iter().map(Chain::ranked).collect() })
+    }
+
+    /// Opens the breakers of those that fail too much; answers whose they were.
+    pub(super) fn judge(&mut self, now: Instant) -> Vec<Event> {
+        self.ratios.on_time(now);
+        let mut events = Vec::new();
+        for slot in self.ratios.failing() {
+            let Some(chain) = self.chain_of.get(&slot).map(|&at| &self.chains[at]) else { continue };
+            let Some(provider) = chain.provider_with_spare(slot, now) else { continue };
+            let standing = &provider.slot.standing;
+            let Some(counts) = standing.closed_at().and_then(|closed| self.ratios.counts(slot, closed)) else {
+                continue;
+            };
+            if standing.on_counts(now, &counts, &self.standing, self.random.next_u64()).is_some() {
+                events.push(Event::of(&provider.slot, EventKind::BreakerOpened));
+            }
+        }
+        events
     }
 
     /// Who leads since this was last asked, where another did before.
@@ -131,6 +170,9 @@ impl Chain {
     /// Makes the ranking as of now. Answers whether it says anything new.
     fn rank(&mut self, now: Instant) -> bool {
         let providers = &self.entry.providers;
+        for provider in providers {
+            self.board.on_in_flight(provider.slot.number, provider.slot.in_flight());
+        }
         let ranking = self.board.publish(now, |at| providers.get(at).is_some_and(|provider| is_open(provider, now)));
         let new = ranking != *self.ranking;
         if new {
@@ -141,6 +183,13 @@ impl Chain {
 
     fn ranked(&self) -> Ranked {
         Ranked { slots: Arc::clone(&self.slots), ranking: Arc::clone(&self.ranking) }
+    }
+
+    /// The provider with this slot, if another one could be asked in its place.
+    fn provider_with_spare(&self, slot: u64, now: Instant) -> Option<&ProviderEntry> {
+        let providers = &self.entry.providers;
+        let (of_slot, others): (Vec<_>, Vec<_>) = providers.iter().partition(|provider| provider.slot.number == slot);
+        of_slot.first().copied().filter(|_| others.iter().any(|other| is_open(other, now)))
     }
 
     fn new_leaders(&mut self) -> Vec<Event> {
@@ -212,7 +261,7 @@ mod tests {
     #[test]
     fn what_shards_measured_is_published_with_the_slots_that_it_is_about() {
         let snapshot = snapshot(&["alpha=a", "beta=b"], None);
-        let mut rank = Rank::new(Instant::START, &snapshot, 2);
+        let mut rank = Rank::new(Instant::START, &snapshot, 2, 1);
         let first = rank.publish(Instant::START + TICK).unwrap();
         assert_eq!(costs(&first), [], "nothing is known, and that is told once");
         assert!(rank.publish(Instant::START + TICK * 2).is_none());
@@ -226,7 +275,7 @@ mod tests {
     fn a_reload_keeps_what_is_known_and_credits_no_replaced_slot() {
         let now = Instant::START + TICK;
         let before = snapshot(&["alpha=a", "beta=b"], None);
-        let mut rank = Rank::new(Instant::START, &before, 2);
+        let mut rank = Rank::new(Instant::START, &before, 2, 1);
         measure(&mut rank, now, slot(&before, 0), 40);
         measure(&mut rank, now, slot(&before, 1), 20);
         rank.publish(now);
@@ -242,7 +291,7 @@ mod tests {
     #[test]
     fn a_new_leader_is_an_event_and_the_first_one_is_none() {
         let snapshot = snapshot(&["alpha=a", "beta=b"], None);
-        let mut rank = Rank::new(Instant::START, &snapshot, 1);
+        let mut rank = Rank::new(Instant::START, &snapshot, 1, 1);
         let mut told = |at: u32, provider: usize, took_ms: u64| -> Vec<String> {
             let now = Instant::START + TICK * at;
             measure(&mut rank, now, slot(&snapshot, provider), took_ms);
@@ -252,5 +301,42 @@ mod tests {
         assert_eq!(told(1, 0, 40), [""; 0]);
         assert_eq!(told(2, 1, 20), ["beta leads"]);
         assert_eq!(told(3, 1, 20), [""; 0]);
+    }
+
+    #[test]
+    fn who_fails_too_much_over_all_shards_is_opened_while_another_can_be_asked() {
+        // Answers and failures in a row's report, reports, whether beta's name leads anywhere → opened.
+        for (answers, failures, reports, spare, opened) in
+            [(1, 2, 10, true, true), (2, 1, 10, true, false), (1, 2, 3, true, false), (1, 2, 10, false, false)]
+        {
+            let alpha_alone = ["alpha=a"];
+            let snapshot = snapshot(if spare { &["alpha=a", "beta=b"] } else { &alpha_alone }, None);
+            let mut rank = Rank::new(Instant::START, &snapshot, 2, 1);
+            let mut events = Vec::new();
+            for report in 0..reports {
+                let now = Instant::START + TICK * (report + 1);
+                let mut row = Row::new(RowKey { slot: slot(&snapshot, 0), class: CLASS });
+                (0..answers).for_each(|_| row.record(Outcome::Success, TICK));
+                (0..failures).for_each(|_| row.record(Outcome::Failure, TICK));
+                rank.merge(now, report as usize % 2, &row);
+                events.extend(rank.judge(now));
+            }
+            assert_eq!(events.len(), usize::from(opened), "{answers} {failures} {reports} {spare}: {events:?}");
+            let gate = snapshot.chains[0].providers[0].slot.standing.gate(Instant::START + TICK * reports);
+            assert_eq!(gate == Gate::Open, !opened);
+        }
+    }
+
+    #[test]
+    fn calls_under_way_at_other_shards_make_a_provider_dearer() {
+        let snapshot = snapshot(&["alpha=a", "beta=b"], None);
+        let mut rank = Rank::new(Instant::START, &snapshot, 2, 1);
+        let alpha = &snapshot.chains[0].providers[0].slot;
+        alpha.tell_in_flight(0, 30);
+        alpha.tell_in_flight(1, 10);
+        alpha.tell_in_flight(2, 1000);
+        let published = rank.publish(Instant::START + TICK).unwrap();
+        let offsets: Vec<_> = published.chains[0].ranking.loads().iter().map(|load| load.offset).collect();
+        assert_eq!(offsets, [20.0, 0.0], "half of them are this shard's own");
     }
 }

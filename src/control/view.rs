@@ -1,5 +1,6 @@
 //! What the admin port reads of the node. Control's thread alone uses it; the mutex is for the type system.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,7 +42,9 @@ impl View {
         log_lines_dropped: Dropped,
         snapshot: Arc<Snapshot>,
     ) -> Self {
-        let rank = Rank::new(Instant::START, &snapshot, counters.len());
+        // Another one in each process: nodes that lost a provider together do not ask it again together.
+        let seed = RandomState::new().hash_one(0);
+        let rank = Rank::new(Instant::START, &snapshot, counters.len(), seed);
         Self {
             phase,
             counters,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::counters::Gauge;
 use crate::config::{self, Config, Secret};
 use crate::jsonrpc::{self, Blocked, FilterKey, MethodClass};
 use crate::routing::Standing;
@@ -61,6 +62,8 @@ pub struct ProviderSlot {
     pub overrides: Vec<jsonrpc::Override>,
     /// Its breaker and cooldown, alone in their cache lines.
     pub standing: Standing,
+    /// Calls under way, by shard, as of its last look. Told a few times a second, so that they may share cache lines.
+    in_flight: Box<[Gauge]>,
 }
 
 impl Snapshot {
@@ -72,8 +75,13 @@ impl Snapshot {
         tls: Arc<rustls::ClientConfig>,
         mut addresses: impl FnMut(&config::Url) -> Arc<[SocketAddr]>,
     ) -> Self {
-        let chains: Vec<_> =
-            config.chains.iter().map(|chain| Arc::new(ChainEntry::build(chain, previous, &mut addresses))).collect();
+        // Cores stay as they are for a process's life.
+        let shards = config.shards.cores.len();
+        let chains: Vec<_> = config
+            .chains
+            .iter()
+            .map(|chain| Arc::new(ChainEntry::build(chain, previous, shards, &mut addresses)))
+            .collect();
         let mut names = BTreeMap::new();
         for (index, chain) in config.chains.iter().enumerate() {
             names.insert(chain.name.clone(), index);
@@ -103,6 +111,7 @@ impl ChainEntry {
     fn build(
         chain: &config::Chain,
         previous: Option<&Snapshot>,
+        shards: usize,
         addresses: &mut impl FnMut(&config::Url) -> Arc<[SocketAddr]>,
     ) -> Self {
         let name: Arc<str> = chain.name.as_str().into();
@@ -113,8 +122,10 @@ impl ChainEntry {
             .map(|provider| {
                 let kept = before.and_then(|entry| entry.providers.iter().find(|entry| entry.slot.is(provider)));
                 ProviderEntry {
-                    slot: kept
-                        .map_or_else(|| Arc::new(ProviderSlot::new(&name, provider)), |entry| Arc::clone(&entry.slot)),
+                    slot: kept.map_or_else(
+                        || Arc::new(ProviderSlot::new(&name, provider, shards)),
+                        |entry| Arc::clone(&entry.slot),
+                    ),
                     priority: provider.priority,
                     weight: provider.weight,
                     addresses: addresses(&provider.url),
@@ -126,7 +137,7 @@ impl ChainEntry {
 }
 
 impl ProviderSlot {
-    fn new(chain: &Arc<str>, provider: &config::Provider) -> Self {
+    fn new(chain: &Arc<str>, provider: &config::Provider, shards: usize) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let url = &provider.url;
         let mut location = format!("{}:{}{}", url.host, url.port, url.target.expose());
@@ -143,7 +154,21 @@ impl ProviderSlot {
             filter_key: FilterKey::derive(chain, &provider.id, &location),
             overrides: provider.errors.clone(),
             standing: Standing::new(),
+            in_flight: (0..shards).map(|_| Gauge::default()).collect(),
         }
+    }
+
+    /// A shard, by its number, has this many calls under way.
+    pub fn tell_in_flight(&self, shard: usize, calls: u32) {
+        if let Some(gauge) = self.in_flight.get(shard) {
+            gauge.set(calls.into());
+        }
+    }
+
+    /// Calls under way in the whole node, a fraction of a second ago.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.iter().map(Gauge::get).sum()
     }
 
     /// Whether `provider` is still this one: same name, same address, same credentials.

@@ -227,6 +227,7 @@ async fn keep(shard: Rc<Shard>) {
                 let (ring, shard, upstream) = (shard.ring.clone(), Rc::clone(&shard), Rc::clone(upstream));
                 ring.spawn(async move { exchange::warm(&shard, &upstream).await }).detach();
             }
+            upstream.slot.tell_in_flight(shard.index, upstream.in_flight.get());
             open += upstream.pool.open();
             idle += upstream.pool.idle();
         }
