@@ -5,12 +5,14 @@
 //! providers times ten classes, never as clients have ideas. Every series carries the node's `region` and `node`.
 //! The latency histogram has the buckets of [`LATENCY_BUCKETS_US`]; its samples are 1 % exact.
 
+mod ranking;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::{Registry, Unit};
@@ -52,7 +54,9 @@ impl Collector for Page {
         sheet.failures(&view.counters)?;
         sheet.chains(&snapshot, now)?;
         sheet.providers(&snapshot, now)?;
-        sheet.attempts(view, &snapshot)
+        sheet.attempts(view, &snapshot)?;
+        sheet.ranking(view, &snapshot, now)?;
+        sheet.regret(view, &snapshot)
     }
 }
 
@@ -93,10 +97,10 @@ impl Sheet<'_> {
         let ready = i64::from(bodies::ready(snapshot, view.phase.get(), now, None).0);
         self.gauge("ready", "1 while balancers should send calls here", None, [(vec![], ready)])?;
         let dropped = view.log_lines_dropped.count();
-        self.counter("log_lines_dropped", "Log lines that found no room", [(vec![], dropped)])?;
+        self.counter("log_lines_dropped", "Log lines that found no room", None, [(vec![], dropped)])?;
         let (done, refused) = view.reloads.counts();
         let label = |result: &str| vec![("result", result.to_owned())];
-        self.counter("reloads", "Config reloads", [(label("done"), done), (label("refused"), refused)])
+        self.counter("reloads", "Config reloads", None, [(label("done"), done), (label("refused"), refused)])
     }
 
     fn shards(&mut self, shards: &[Arc<Counters>]) -> fmt::Result {
@@ -105,14 +109,14 @@ impl Sheet<'_> {
             each.map(move |(index, counters)| (vec![("shard", index.to_string())], read(counters)))
         };
         for (name, help, read) in COUNTERS_BY_SHARD {
-            self.counter(name, help, by_shard(read))?;
+            self.counter(name, help, None, by_shard(read))?;
         }
         for (name, help, read) in GAUGES_BY_SHARD {
             self.gauge(name, help, None, by_shard(read))?;
         }
         for (name, help, read) in COUNTERS_SUMMED {
-            let sum = shards.iter().map(|counters| read(counters)).sum();
-            self.counter(name, help, [(vec![], sum)])?;
+            let sum: u64 = shards.iter().map(|counters| read(counters)).sum();
+            self.counter(name, help, None, [(vec![], sum)])?;
         }
         Ok(())
     }
@@ -122,7 +126,7 @@ impl Sheet<'_> {
             let count: u64 = shards.iter().map(|shard| shard.failures[reason.index()].get()).sum();
             (vec![("reason", reason.word().to_owned())], count)
         });
-        self.counter("failures", "Answers that the node made itself because of a failure", rows)
+        self.counter("failures", "Answers that the node made itself because of a failure", None, rows)
     }
 
     fn chains(&mut self, snapshot: &Snapshot, now: Instant) -> fmt::Result {
@@ -165,7 +169,7 @@ impl Sheet<'_> {
                 (labels, count)
             })
         });
-        self.counter("attempts", "Calls sent to providers", rows)?;
+        self.counter("attempts", "Calls sent to providers", None, rows)?;
         let help = "Time until a provider's answer, successes only";
         let mut encoder =
             self.0.encode_descriptor("attempt_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
@@ -178,11 +182,17 @@ impl Sheet<'_> {
         Ok(())
     }
 
-    fn counter(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+    fn counter<V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        rows: impl IntoIterator<Item = (Labels, V)>,
+    ) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         for (labels, value) in rows {
             let none: Option<&Exemplar<NoLabelSet, f64>> = None;
-            encoder.encode_family(&labels)?.encode_counter(&value, none)?;
+            encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, V, f64>(&value, none)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod auth;
 pub mod bodies;
+mod leaderboard;
 mod listener;
 mod metrics;
 mod pages;
@@ -26,6 +27,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::control::View;
 use crate::limits;
+use crate::link::Snapshot;
 pub use server::Server;
 
 /// Every path of the admin port.
@@ -40,6 +42,11 @@ pub fn router(view: Arc<View>) -> Router {
         .route("/api/status", get(|State(view): Shared| async move { status(&view) }))
         .route("/api/chains", get(|State(view): Shared| async move { page(pages::chains(&view)) }))
         .route("/api/providers", get(|State(view): Shared| async move { page(pages::providers(&view)) }))
+        .route("/api/leaderboard", get(|State(view): Shared| async move { leaderboard(&view, None) }))
+        .route(
+            "/api/leaderboard/{chain}",
+            get(|State(view): Shared, Path(chain): Path<String>| async move { leaderboard(&view, Some(&chain)) }),
+        )
         .route("/metrics", get(|State(view): Shared| async move { metrics_page(&view) }))
         .layer(from_fn_with_state(Arc::clone(&view), auth::require));
     Router::new()
@@ -54,15 +61,28 @@ type Shared = State<Arc<View>>;
 
 fn ready(view: &View, chain: Option<&str>) -> Response {
     let snapshot = view.snapshot();
-    let chain = match chain.map(|name| snapshot.chain_index(name)) {
-        Some(None) => {
-            return with_status(StatusCode::NOT_FOUND, "{\"error\":\"no such chain\"}\n".into());
-        }
-        Some(index) => index,
-        None => None,
-    };
+    let Ok(chain) = chain_index(&snapshot, chain) else { return no_such_chain() };
     let (ready, body) = bodies::ready(&snapshot, view.phase.get(), view.now(), chain);
     with_status(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, body)
+}
+
+fn leaderboard(view: &View, chain: Option<&str>) -> Response {
+    match chain_index(&view.snapshot(), chain) {
+        Ok(chain) => page(leaderboard::page(view, chain)),
+        Err(Unknown) => no_such_chain(),
+    }
+}
+
+/// A path names a chain that there is not.
+struct Unknown;
+
+/// The position of the chain that a path names, if it names one.
+fn chain_index(snapshot: &Snapshot, name: Option<&str>) -> Result<Option<usize>, Unknown> {
+    name.map(|name| snapshot.chain_index(name).ok_or(Unknown)).transpose()
+}
+
+fn no_such_chain() -> Response {
+    with_status(StatusCode::NOT_FOUND, "{\"error\":\"no such chain\"}\n".into())
 }
 
 fn region(view: &View) -> Response {

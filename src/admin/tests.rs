@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::control::{Dropped, View};
 use crate::jsonrpc::MethodClass;
 use crate::link::{Counters, Outcome, Phase, PhaseCell, Row, RowKey, Snapshot};
+use crate::routing::Compared;
 
 const CONFIG: &str = r#"
     [node]
@@ -61,7 +62,11 @@ fn measure(view: &View) {
     row.record(Outcome::Success, Duration::from_millis(30));
     row.record(Outcome::Success, Duration::from_secs(100));
     row.record(Outcome::Failure, Duration::from_millis(1));
+    row.regret.on_call(Compared::Explored, Duration::from_millis(50), Duration::from_millis(30));
     view.totals().add(&row);
+    let mut rank = view.rank();
+    rank.merge(view.now(), 1, &row);
+    rank.publish(view.now());
 }
 
 /// GETs `path` from a server over `view`; answers status and body.
@@ -100,6 +105,23 @@ async fn pages_answer_and_show_no_secret() {
             200,
             r#""attempts":{"success":2,"error":0,"late":0,"limited":0,"failure":1},"latency":{"count":2,"p50_ms":30.079,"#,
         ),
+        (
+            "/api/leaderboard",
+            200,
+            r#""classes":[{"class":"read","leader":"beta","providers":[{"rank":1,"provider":"beta","#,
+        ),
+        ("/api/leaderboard", 200, r#""state":"ready","why":[],"score_ms":"#),
+        (
+            "/api/leaderboard/1",
+            200,
+            r#"{"rank":2,"provider":"alpha","state":"out","why":[{"reason":"no_address"}]}]}]}]}"#,
+        ),
+        (
+            "/api/leaderboard/base",
+            200,
+            r#"{"chains":[{"chain":"base","strategy":"fastest","percentile":0.9,"classes":[]}]}"#,
+        ),
+        ("/api/leaderboard/none", 404, "no such chain"),
         ("/metrics", 200, "# EOF"),
         ("/", 404, ""),
     ];
@@ -116,7 +138,7 @@ async fn pages_answer_and_show_no_secret() {
 #[tokio::test]
 async fn the_token_is_asked_for_everywhere_but_at_health() {
     let view = view("[listen]\nadmin_token = \"adm1n-0123456789-abcdef\"");
-    for path in ["/api/ready", "/api/status", "/api/chains", "/api/providers", "/metrics"] {
+    for path in ["/api/ready", "/api/status", "/api/chains", "/api/providers", "/api/leaderboard", "/metrics"] {
         assert_eq!(get(&view, path, "").await.0, 401, "{path}");
         assert_eq!(get(&view, path, "Authorization: Bearer admin\r\n").await.0, 401, "{path}");
     }
@@ -195,6 +217,12 @@ fn metrics_count_what_was_measured() {
         ("livechain_attempt_duration_seconds_bucket", with("le", "0.035"), 1.0),
         ("livechain_attempt_duration_seconds_bucket", with("le", "45.0"), 1.0),
         ("livechain_attempt_duration_seconds_bucket", with("le", "+Inf"), 2.0),
+        ("livechain_ranking_success_rate", beta.to_vec(), 2.0 / 3.0),
+        ("livechain_ranking_leader", beta.to_vec(), 1.0),
+        ("livechain_ranking_state", beta.to_vec(), 0.0),
+        ("livechain_regret_calls_total", with("compared", "explored"), 1.0),
+        ("livechain_regret_right_total", beta.to_vec(), 0.0),
+        ("livechain_regret_lost_seconds_total", beta.to_vec(), 0.02),
         ("livechain_provider_breaker", vec![("provider", "beta")], 0.0),
         ("livechain_chain_usable", vec![("chain", "ethereum")], 1.0),
         ("livechain_chain_usable", vec![("chain", "base")], 0.0),

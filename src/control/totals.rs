@@ -15,6 +15,7 @@ use hdrhistogram::Histogram;
 use crate::jsonrpc::MethodClass;
 use crate::limits::{self, LATENCY_BUCKETS_US};
 use crate::link::{Outcome, Row, RowKey};
+use crate::routing::Regret;
 
 /// Sums of all rows.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Total {
     pub buckets: [u64; LATENCY_BUCKETS_US.len() + 1],
     /// Latency of all successes.
     pub latency_us_sum: u64,
+    /// Of attempts made for the evidence alone.
+    pub regret: Regret,
     present: Histogram<u32>,
     past: Histogram<u32>,
 }
@@ -90,6 +93,7 @@ impl Total {
             outcomes: [0; Outcome::ALL.len()],
             buckets: [0; LATENCY_BUCKETS_US.len() + 1],
             latency_us_sum: 0,
+            regret: Regret::default(),
             present: histogram(),
             past: histogram(),
         }
@@ -99,6 +103,7 @@ impl Total {
         for (sum, count) in self.outcomes.iter_mut().zip(row.outcomes) {
             *sum += count;
         }
+        self.regret.add(&row.regret);
         for value in row.latency_us.iter_recorded() {
             let latency_us = row.latency_us.median_equivalent(value.value_iterated_to());
             let count = value.count_at_value();
@@ -139,6 +144,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::routing::Compared;
 
     const KEY: RowKey = RowKey { slot: 7, class: MethodClass::Read };
 
@@ -155,11 +161,13 @@ mod tests {
         let mut totals = Totals::default();
         let mut with_failure = row(&[30]);
         with_failure.record(Outcome::Failure, Duration::from_secs(1));
+        with_failure.regret.on_call(Compared::Explored, Duration::from_millis(5), Duration::from_millis(3));
         for row in [row(&[10, 20]), with_failure, Row::new(KEY)] {
             totals.add(&row);
         }
         let total = totals.of(7, MethodClass::Read).unwrap();
         assert_eq!(total.outcomes, [3, 0, 0, 0, 1]);
+        assert_eq!((total.regret.calls(Compared::Explored), total.regret.lost_us()), (1, 2000));
         assert_eq!(total.buckets.iter().sum::<u64>(), 3);
         assert!((59_000..61_000).contains(&total.latency_us_sum), "{}", total.latency_us_sum);
         assert!(totals.of(7, MethodClass::Head).is_none());

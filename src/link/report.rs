@@ -13,7 +13,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use super::snapshot::ProviderSlot;
 use crate::jsonrpc::MethodClass;
 use crate::limits;
-use crate::routing::Tally;
+use crate::routing::{Regret, Tally};
 
 /// Which provider and class a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +62,8 @@ pub struct Row {
     /// Latency of successes in microseconds, two significant digits.
     pub latency_us: Histogram<u32>,
     pub outcomes: [u64; Outcome::ALL.len()],
+    /// Of those that were made for the evidence alone: against whom ranking prefers.
+    pub regret: Regret,
 }
 
 impl Row {
@@ -69,7 +71,7 @@ impl Row {
     pub fn new(key: RowKey) -> Self {
         let latency_us = Histogram::new_with_bounds(1, limits::LATENCY_US_MAX, limits::LATENCY_DIGITS)
             .expect("constant bounds that the crate accepts");
-        Self { key, latency_us, outcomes: [0; Outcome::ALL.len()] }
+        Self { key, latency_us, outcomes: [0; Outcome::ALL.len()], regret: Regret::default() }
     }
 
     /// Counts an attempt; only a success has a latency worth keeping.
@@ -98,6 +100,7 @@ impl Row {
         self.key = key;
         self.latency_us.reset();
         self.outcomes = [0; Outcome::ALL.len()];
+        self.regret = Regret::default();
     }
 }
 

@@ -10,13 +10,9 @@
 //! is not asked. A single explored call compares one draw with a mean, and half of all draws are below it:
 //! [`Regret::lost_us`] has a floor that is noise, the same at all times, and [`Regret::net_us`] has none.
 //!
-//! Plain fields, one per shard and chain, summed by control.
+//! Plain sums, one in each row that a shard ships: of the provider that was asked instead, in the call's class.
 
 use std::time::Duration;
-
-use hdrhistogram::Histogram;
-
-use crate::limits::{LATENCY_DIGITS, LATENCY_US_MAX};
 
 /// How a second latency came to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,66 +21,62 @@ pub enum Compared {
     Hedged,
 }
 
+impl Compared {
+    pub const ALL: [Self; 2] = [Self::Explored, Self::Hedged];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Explored => "explored",
+            Self::Hedged => "hedged",
+        }
+    }
+}
+
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Regret {
-    explored: u64,
-    hedged: u64,
+    /// By [`Compared`].
+    calls: [u64; Compared::ALL.len()],
     /// Calls whose preferred provider was the faster one.
     right: u64,
     /// Microseconds that the preferred provider was slower by, where it was.
     lost_us: u64,
     /// Microseconds that it was faster by, where it was.
     won_us: u64,
-    /// The former, by call.
-    losses_us: Histogram<u32>,
-}
-
-impl Default for Regret {
-    fn default() -> Self {
-        let losses_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, LATENCY_DIGITS)
-            .expect("constant bounds that the crate accepts");
-        Self { explored: 0, hedged: 0, right: 0, lost_us: 0, won_us: 0, losses_us }
-    }
 }
 
 impl Regret {
     /// The provider that ranking prefers took, or takes on average, `preferred`; another one `alternative`.
     pub fn on_call(&mut self, compared: Compared, preferred: Duration, alternative: Duration) {
-        match compared {
-            Compared::Explored => self.explored += 1,
-            Compared::Hedged => self.hedged += 1,
-        }
+        self.calls[compared as usize] += 1;
         let lost_us = micros(preferred.saturating_sub(alternative));
-        if lost_us == 0 {
-            self.right += 1;
-            self.won_us = self.won_us.saturating_add(micros(alternative.saturating_sub(preferred)));
-        } else {
-            self.lost_us = self.lost_us.saturating_add(lost_us);
-            self.losses_us.saturating_record(lost_us);
-        }
+        self.right += u64::from(lost_us == 0);
+        self.lost_us = self.lost_us.saturating_add(lost_us);
+        self.won_us = self.won_us.saturating_add(micros(alternative.saturating_sub(preferred)));
     }
 
-    /// Adds what another shard has, and empties that.
-    pub fn take(&mut self, other: &mut Self) {
-        self.explored += other.explored;
-        self.hedged += other.hedged;
+    /// Adds what another shard has.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, calls) in self.calls.iter_mut().zip(other.calls) {
+            *sum += calls;
+        }
         self.right += other.right;
         self.lost_us = self.lost_us.saturating_add(other.lost_us);
         self.won_us = self.won_us.saturating_add(other.won_us);
-        // The bounds are the same, so that it fits.
-        let _ = self.losses_us.add(&other.losses_us);
-        (other.explored, other.hedged, other.right, other.lost_us, other.won_us) = (0, 0, 0, 0, 0);
-        other.losses_us.reset();
     }
 
     /// Calls that compared in this way.
     #[must_use]
     pub const fn calls(&self, compared: Compared) -> u64 {
-        match compared {
-            Compared::Explored => self.explored,
-            Compared::Hedged => self.hedged,
-        }
+        self.calls[compared as usize]
+    }
+
+    /// Whether nothing was compared.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Calls of both kinds whose preferred provider was the faster one.
@@ -99,16 +91,16 @@ impl Regret {
         self.lost_us
     }
 
+    /// All that was won by it, in microseconds.
+    #[must_use]
+    pub const fn won_us(&self) -> u64 {
+        self.won_us
+    }
+
     /// What was lost less what was won: negative while ranking is right on the whole.
     #[must_use]
     pub fn net_us(&self) -> i128 {
         i128::from(self.lost_us) - i128::from(self.won_us)
-    }
-
-    /// What calls lost that lost anything, in microseconds.
-    #[must_use]
-    pub const fn losses_us(&self) -> &Histogram<u32> {
-        &self.losses_us
     }
 }
 
@@ -124,22 +116,21 @@ mod tests {
     fn what_was_slower_is_lost_and_what_was_faster_is_won() {
         let ms = Duration::from_millis;
         let mut regret = Regret::default();
+        assert!(regret.is_empty());
         regret.on_call(Compared::Explored, ms(30), ms(50));
         regret.on_call(Compared::Explored, ms(30), ms(30));
         regret.on_call(Compared::Hedged, ms(100), ms(20));
-        assert_eq!((regret.calls(Compared::Explored), regret.calls(Compared::Hedged)), (2, 1));
-        assert_eq!((regret.right(), regret.lost_us(), regret.net_us()), (2, 80_000, 60_000));
-        assert_eq!(regret.losses_us().len(), 1);
+        assert_eq!(Compared::ALL.map(|compared| regret.calls(compared)), [2, 1]);
+        assert_eq!((regret.right(), regret.lost_us(), regret.won_us()), (2, 80_000, 20_000));
+        assert_eq!(regret.net_us(), 60_000);
     }
 
     #[test]
-    fn shards_are_summed_and_emptied() {
+    fn shards_are_summed() {
         let (mut sum, mut shard) = (Regret::default(), Regret::default());
-        for _ in 0..2 {
-            shard.on_call(Compared::Hedged, Duration::from_micros(7), Duration::from_micros(3));
-            sum.take(&mut shard);
-            sum.take(&mut shard);
-        }
-        assert_eq!((sum.calls(Compared::Hedged), sum.lost_us(), sum.losses_us().len()), (2, 8, 2));
+        shard.on_call(Compared::Hedged, Duration::from_micros(7), Duration::from_micros(3));
+        sum.add(&shard);
+        sum.add(&shard);
+        assert_eq!((sum.calls(Compared::Hedged), sum.lost_us(), sum.right()), (2, 8, 0));
     }
 }

@@ -220,6 +220,7 @@ fn note(
             position,
             class,
             trial: attempt.trial,
+            explored: attempt.explored,
             sent,
             took,
             standing: view.standing,
@@ -234,7 +235,8 @@ fn note(
         }
         return;
     };
-    let report = Report { chain, upstream, position, class, trial, sent, took, standing: &view.standing };
+    let explored = attempt.explored;
+    let report = Report { chain, upstream, position, class, trial, explored, sent, took, standing: &view.standing };
     report.tell(shard, health, judged.outcome(), judged.is_timed());
     if judged.unsupported() && ask.info.known() {
         upstream.lacks(ask.info.name, sent + took);

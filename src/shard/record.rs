@@ -10,6 +10,7 @@ use ringbuf::traits::{Consumer, Producer};
 use crate::jsonrpc::MethodClass;
 use crate::limits;
 use crate::link::{AccessRecord, Counters, Event, Outcome, Row, RowKey, ShardEnd};
+use crate::routing::Compared;
 
 /// The shard's end of everything that control hears.
 pub(crate) struct Recorder {
@@ -61,6 +62,13 @@ impl Recorder {
             let mut row = self.spare_row(key);
             row.record(outcome, latency);
             rows.insert(key, row);
+        }
+    }
+
+    /// Compares an attempt that was just counted: ranking prefers one that takes `preferred`.
+    pub(crate) fn compared(&self, slot: u64, class: MethodClass, preferred: Duration, took: Duration) {
+        if let Some(row) = self.rows.borrow_mut().get_mut(&RowKey { slot, class }) {
+            row.regret.on_call(Compared::Explored, preferred, took);
         }
     }
 

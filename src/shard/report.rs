@@ -13,7 +13,7 @@ use super::upstream::Upstream;
 use super::view::Chain;
 use crate::jsonrpc::MethodClass;
 use crate::link::Outcome;
-use crate::routing::{self, Health, StandingConfig, Trial};
+use crate::routing::{self, Health, InsteadOf, StandingConfig, Trial};
 use crate::time::Instant;
 
 /// An attempt that has ended.
@@ -24,6 +24,8 @@ pub(crate) struct Report<'a> {
     pub(crate) position: usize,
     pub(crate) class: MethodClass,
     pub(crate) trial: Option<&'a Trial>,
+    /// It was made for the evidence alone.
+    pub(crate) explored: Option<InsteadOf>,
     pub(crate) sent: Instant,
     /// Until the answer, or its first part, was there.
     pub(crate) took: Duration,
@@ -42,6 +44,20 @@ impl Report<'_> {
         if timed {
             let mut ranker = self.chain.ranker.borrow_mut();
             ranker.on_answer(self.position, self.class, now, self.took);
+            if let Some(instead) = self.explored {
+                self.compare(shard, instead);
+            }
+        }
+    }
+}
+
+impl Report<'_> {
+    /// Holds what it took against what ranking prefers, where that is known.
+    #[cold]
+    fn compare(&self, shard: &Shard, instead: InsteadOf) {
+        if instead.expected_us > 0 {
+            let preferred = Duration::from_micros(instead.expected_us.into());
+            shard.recorder.compared(self.upstream.slot.number, self.class, preferred, self.took);
         }
     }
 }
@@ -53,6 +69,7 @@ pub(crate) struct Pending {
     pub(crate) position: usize,
     pub(crate) class: MethodClass,
     pub(crate) trial: Option<Trial>,
+    pub(crate) explored: Option<InsteadOf>,
     pub(crate) sent: Instant,
     pub(crate) took: Duration,
     pub(crate) standing: StandingConfig,
@@ -67,6 +84,7 @@ impl Pending {
             position: self.position,
             class: self.class,
             trial: self.trial.as_ref(),
+            explored: self.explored,
             sent: self.sent,
             took: self.took,
             standing: &self.standing,
