@@ -10,7 +10,7 @@ use livechain::http::{
 use livechain::jsonrpc::{
     self, BLOCKED_BY_DEFAULT, Blocked, Document, Evidence, Limits, MethodClass, Reply, Scratch, classify, info,
 };
-use livechain::link::{self, Row, RowKey};
+use livechain::link::{self, Rankings, Row, RowKey, Slot};
 use livechain::routing::{
     Attempts, Board, BreakerConfig, CooldownConfig, Demand, Facts, Health, Outcome, Providers, Ranker, RankingConfig,
     RowIndex, Standing, StandingConfig, Step, Strategy, Tally, Trial,
@@ -143,12 +143,35 @@ pub(crate) fn nothing() -> Case {
     Box::new(|| ())
 }
 
-/// Everything pure that a single call costs, in the order of `shard/serve.rs`.
+/// Everything pure that a single call costs, in the order of `shard/serve.rs`, ranked by what control has published.
 pub(crate) fn request_path() -> Case {
+    path_over(Chain::new(3))
+}
+
+/// The same while control has not spoken, by the shard's own means: what publishing costs is the difference.
+pub(crate) fn request_path_unranked() -> Case {
+    path_over(Chain::unranked(3))
+}
+
+/// What a shard does for one chain when control has published, a few times a second.
+pub(crate) fn adopt_of_3() -> Case {
+    let (mut board, mut ranker) = (board(3), Ranker::new(3, 7));
+    let rankings = [1, 2].map(|tick| Arc::new(board.publish(NOW + Duration::from_millis(250 * tick), |_| true)));
+    let mut turn = 0;
+    Box::new(move || {
+        turn ^= 1;
+        drop(black_box(ranker.adopt(Arc::clone(&rankings[turn]), 0)));
+    })
+}
+
+fn path_over(chain: Chain) -> Case {
+    let rankings = Slot::new(Arc::new(Rankings::default()));
     let mut path = Path {
+        ranked: rankings.generation(),
+        rankings,
         scratch: Scratch::new(),
         blocked: Blocked::new(BLOCKED_BY_DEFAULT),
-        chain: Chain::new(3),
+        chain,
         template: template(),
         lines: Lines::new(),
         row: Row::new(RowKey { slot: 1, class: MethodClass::Read }),
@@ -159,6 +182,8 @@ pub(crate) fn request_path() -> Case {
 }
 
 struct Path {
+    rankings: Slot<Rankings>,
+    ranked: u64,
     scratch: Scratch,
     blocked: Blocked,
     chain: Chain,
@@ -171,6 +196,7 @@ struct Path {
 
 impl Path {
     fn call(&mut self, head: &[u8], body: &[u8]) {
+        assert!(black_box(&self.rankings).generation() == self.ranked, "nothing new");
         let Ok(Some(parsed)) = http::parse(head) else { unreachable!("a head that is fine") };
         black_box(Target::parse(parsed.path.of(head), parsed.query.map(|query| query.of(head))));
         black_box((parsed.header(head, Known::LivechainMeta), parsed.header(head, Known::Origin)));
@@ -259,20 +285,40 @@ struct Chain {
 
 struct Standings(Vec<Standing>);
 
+impl Standings {
+    fn new(count: usize) -> Self {
+        Self((0..count).map(|_| Standing::new()).collect())
+    }
+}
+
+/// As control knows them.
+fn board(count: usize) -> Board {
+    let slots: Vec<_> = (0..count as u64).collect();
+    let mut board = Board::new(NOW, &slots, 1, RankingConfig::default());
+    for &slot in &slots {
+        let tally = Tally { answers: 50, ..Tally::default() };
+        board.merge_values(NOW, 0, slot, READ.row, &[(740 + 50 * slot, 50)], &tally);
+    }
+    board
+}
+
 impl Chain {
     fn new(count: usize) -> Self {
-        let settings = RankingConfig::default();
-        let slots: Vec<_> = (0..count as u64).collect();
-        let mut board = Board::new(NOW, &slots, 1, settings);
-        for &slot in &slots {
-            let tally = Tally { answers: 50, ..Tally::default() };
-            board.merge_values(NOW, 0, slot, READ.row, &[(740 + 50 * slot, 50)], &tally);
-        }
+        let mut board = board(count);
         // The second publication has no grant to explore, as most have none.
         board.publish(NOW, |_| true);
         let mut ranker = Ranker::new(count, 7);
         ranker.adopt(Arc::new(board.publish(NOW + Duration::from_millis(250), |_| true)), 0);
-        Self { ranker, standings: Standings((0..count).map(|_| Standing::new()).collect()) }
+        Self { ranker, standings: Standings::new(count) }
+    }
+
+    /// The same, as this shard knows them by itself.
+    fn unranked(count: usize) -> Self {
+        let mut ranker = Ranker::new(count, 7);
+        for provider in 0..count {
+            ranker.on_answer(provider, READ.class, NOW, TOOK + Duration::from_micros(50 * provider as u64));
+        }
+        Self { ranker, standings: Standings::new(count) }
     }
 
     /// The provider of a call's first attempt.

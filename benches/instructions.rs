@@ -19,6 +19,8 @@ fn warm(make: fn() -> Case) -> Case {
 
 #[library_benchmark(setup = warm)]
 #[bench::request_path(cases::request_path)]
+#[bench::request_path_unranked(cases::request_path_unranked)]
+#[bench::adopt_of_3(cases::adopt_of_3)]
 #[bench::request_head(cases::request_head)]
 #[bench::target(cases::target)]
 #[bench::parse_call(cases::parse_call)]

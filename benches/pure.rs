@@ -11,8 +11,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 type Named = (&'static str, fn() -> Case);
 
-const CASES: [Named; 16] = [
+const CASES: [Named; 18] = [
     ("request_path", cases::request_path),
+    ("request_path_unranked", cases::request_path_unranked),
+    ("adopt_of_3", cases::adopt_of_3),
     ("request_head", cases::request_head),
     ("target", cases::target),
     ("parse_call", cases::parse_call),

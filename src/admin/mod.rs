@@ -1,4 +1,4 @@
-//! The admin port: health, what is known of chains and providers, metrics. It reads; nothing here changes the node.
+//! The admin port: health, what is known of chains and providers and how they are ranked, metrics. It reads; nothing here changes the node.
 //!
 //! On control's thread, so it never costs a call more than the core that control runs on. What anybody may see (health,
 //! region, status) is made by [`bodies`], which the data port uses too. Everything but health asks for the token where there is one.

@@ -114,7 +114,7 @@ fn numbers(snapshot: &Snapshot) -> HashSet<u64> {
 mod tests {
     use super::*;
     use crate::control::{Dropped, tls};
-    use crate::link::PhaseCell;
+    use crate::link::{Doorbell, PhaseCell};
 
     fn config(providers: &[&str]) -> Arc<Config> {
         let providers: String = providers
@@ -126,25 +126,27 @@ mod tests {
         Arc::new(Config::parse(&text, "test", |_| None, &[0]).unwrap())
     }
 
-    #[tokio::test]
-    async fn a_snapshot_is_freed_once_no_shard_holds_it() {
-        let tls = tls::client_config(None).unwrap();
+    /// A publisher to one shard of alpha and beta, and the shard's side of it.
+    fn to_one_shard() -> (Publisher, Names, Arc<Slot<Snapshot>>, Arc<Slot<Rankings>>, Doorbell) {
         let first = config(&["alpha", "beta"]);
         let names = Names::new(&first).unwrap();
-        let snapshot = Arc::new(Snapshot::build(first, None, Arc::clone(&tls), |url| names.addresses(url)));
-        let (bell, _doorbell) = Bell::new().unwrap();
-        let door = Door {
-            snapshots: Arc::new(Slot::new(Arc::clone(&snapshot))),
-            rankings: Arc::new(Slot::new(Arc::default())),
-            bell,
-        };
-        let slot = Arc::clone(&door.snapshots);
-        let old = Arc::downgrade(&snapshot);
+        let tls = tls::client_config(None).unwrap();
+        let snapshot = Arc::new(Snapshot::build(first, None, tls, |url| names.addresses(url)));
+        let (bell, doorbell) = Bell::new().unwrap();
+        let snapshots = Arc::new(Slot::new(Arc::clone(&snapshot)));
+        let rankings = Arc::new(Slot::new(Arc::default()));
+        let door = Door { snapshots: Arc::clone(&snapshots), rankings: Arc::clone(&rankings), bell };
         let epoch = std::time::Instant::now();
         let view = Arc::new(View::new(Arc::new(PhaseCell::default()), vec![], epoch, Dropped::default(), snapshot));
-        let mut publisher = Publisher::new(view, vec![door]);
+        (Publisher::new(view, vec![door]), names, snapshots, rankings, doorbell)
+    }
 
+    #[tokio::test]
+    async fn a_snapshot_is_freed_once_no_shard_holds_it() {
+        let (mut publisher, names, slot, _rankings, _doorbell) = to_one_shard();
         let (_, in_use) = slot.load();
+        let old = Arc::downgrade(&in_use);
+        let tls = Arc::clone(&in_use.tls);
         publisher.publish(config(&["beta", "gamma"]), tls, &names);
         publisher.sweep();
         drop(in_use);
@@ -156,6 +158,30 @@ mod tests {
         assert_eq!(numbers(&newest), *publisher.slots());
         publisher.sweep();
         assert_eq!(publisher.kept.len(), 1, "the newest is kept");
+    }
+
+    #[tokio::test]
+    async fn a_ranking_is_freed_once_no_shard_goes_by_it() {
+        let (mut publisher, _names, _slot, slot, _doorbell) = to_one_shard();
+        let slots: Arc<[u64]> = [1, 2].into();
+        let ranked = |ranking: &Arc<Ranking>| Ranked { slots: Arc::clone(&slots), ranking: Arc::clone(ranking) };
+        let (busy, quiet) = (Arc::new(Ranking::new(2, 64.0)), Arc::new(Ranking::new(2, 64.0)));
+        let old = [Arc::downgrade(&busy), Arc::downgrade(&quiet)];
+        publisher.publish_rankings(Some(Rankings { chains: vec![ranked(&busy), ranked(&quiet)] }));
+        let in_use = Arc::clone(&slot.load().1.chains[0].ranking);
+        // The quiet chain's says what it said; a reload has moved it.
+        let newer = Arc::new(Ranking::new(2, 64.0));
+        publisher.publish_rankings(Some(Rankings { chains: vec![ranked(&quiet), ranked(&newer)] }));
+        drop((busy, quiet, newer));
+        publisher.sweep();
+        drop(in_use);
+        assert!(old[0].upgrade().is_some(), "the shard frees nothing");
+        publisher.sweep();
+        assert!(old[0].upgrade().is_none() && old[1].upgrade().is_some());
+        publisher.publish_rankings(Some(Rankings::default()));
+        publisher.sweep();
+        assert!(old[1].upgrade().is_none(), "kept once, and freed once it is used no more");
+        assert_eq!((publisher.kept_rankings.len(), publisher.kept_chains.len()), (1, 0));
     }
 
     #[tokio::test]
