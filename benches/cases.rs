@@ -174,7 +174,7 @@ fn path_over(chain: Chain) -> Case {
         chain,
         template: template(),
         lines: Lines::new(),
-        row: Row::new(RowKey { slot: 1, class: MethodClass::Read }),
+        row: Row::new(RowKey::of_class(1, MethodClass::Read)),
         request: Vec::with_capacity(4096),
         answer: Vec::with_capacity(4096),
     };
@@ -216,7 +216,7 @@ impl Path {
         let reply = jsonrpc::inspect(black_box(inputs::REPLY), call.id, &mut self.scratch);
         black_box(matches!(reply, Reply::Success { .. }));
         self.chain.answered(provider, method.class);
-        self.row.record(link::Outcome::Success, TOOK);
+        self.row.record_method(method, link::Outcome::Success, TOOK);
 
         self.answer.clear();
         self.lines.answer(&mut self.answer, inputs::REPLY.len());

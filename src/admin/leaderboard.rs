@@ -1,6 +1,6 @@
 //! `/api/leaderboard`: whom each class of calls goes to, by what figures, and why the others are out.
 //!
-//! One list a chain and class of which anything is known, in the order in which providers are asked: those that are ready,
+//! One list a chain and class of which anything is known, and one for each method that is ranked by itself, in the order in which providers are asked: those that are ready,
 //! the leader first; then those below the success floor; then those that are out. A provider of which nothing is known has
 //! no figures and stands behind those that have. The figures are of this moment, not of the last publication.
 
@@ -11,7 +11,7 @@ use super::state::{Reason, State, class_state};
 use crate::control::{Rank, View, milliseconds};
 use crate::jsonrpc::MethodClass;
 use crate::link::{ChainEntry, ProviderEntry, Snapshot};
-use crate::routing::Score;
+use crate::routing::{RowIndex, Score};
 use crate::time::Instant;
 
 /// Every chain, or the one at that position.
@@ -25,7 +25,8 @@ pub(super) fn page(view: &View, chain: Option<usize>) -> String {
 
 #[derive(Serialize)]
 struct Chain<'a> {
-    chain: &'a str,
+    #[serde(rename = "chain")]
+    name: &'a str,
     strategy: &'static str,
     /// The statistic that is ranked by, as a part of 1.
     percentile: f64,
@@ -34,7 +35,11 @@ struct Chain<'a> {
 
 #[derive(Serialize)]
 struct Class<'a> {
-    class: &'static str,
+    #[serde(rename = "class")]
+    name: &'static str,
+    /// Where one of its methods is ranked by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'static str>,
     /// Absent while nothing is known.
     leader: Option<&'a str>,
     providers: Vec<Provider<'a>>,
@@ -44,7 +49,8 @@ struct Class<'a> {
 struct Provider<'a> {
     /// From 1.
     rank: usize,
-    provider: &'a str,
+    #[serde(rename = "provider")]
+    id: &'a str,
     state: &'static str,
     /// What keeps calls from it, or some of them.
     why: Vec<Why>,
@@ -81,9 +87,9 @@ struct Figures {
 
 impl<'a> Chain<'a> {
     fn new(snapshot: &Snapshot, rank: &Rank, now: Instant, at: usize, entry: &'a ChainEntry) -> Self {
-        let classes = MethodClass::ALL.iter().filter_map(|&class| Class::new(snapshot, rank, now, at, entry, class));
+        let classes = rank.rows(at).filter_map(|row| Class::new(snapshot, rank, now, (at, entry), row));
         Self {
-            chain: &entry.name,
+            name: &entry.name,
             strategy: entry.config.strategy.name(),
             percentile: snapshot.config.ranking.by.percentile,
             classes: classes.collect(),
@@ -96,18 +102,17 @@ impl<'a> Class<'a> {
         snapshot: &Snapshot,
         rank: &Rank,
         now: Instant,
-        at: usize,
-        entry: &'a ChainEntry,
-        class: MethodClass,
+        (at, entry): (usize, &'a ChainEntry),
+        (row, class, method): (RowIndex, MethodClass, Option<&'static str>),
     ) -> Option<Self> {
-        let leader = rank.leader(at, class.into());
+        let leader = rank.leader(at, row);
         let standing = snapshot.config.standing();
         let mut lines: Vec<_> = entry
             .providers
             .iter()
             .enumerate()
             .map(|(position, provider)| {
-                let score = rank.score(now, at, class.into(), position);
+                let score = rank.score(now, at, row, position);
                 let (state, reasons) = class_state(provider, class, score.as_ref(), now, &standing);
                 let leads = Some(provider.slot.number) == leader;
                 let order = (state, !leads, score.map_or(f64::INFINITY, |score| score.cost_us));
@@ -123,7 +128,8 @@ impl<'a> Class<'a> {
             Provider::new(place, provider, state, &reasons, score)
         });
         Some(Self {
-            class: class.name(),
+            name: class.name(),
+            method,
             leader: leader.map(|provider| &*provider.slot.id),
             providers: providers.collect(),
         })
@@ -134,7 +140,7 @@ impl<'a> Provider<'a> {
     fn new(rank: usize, provider: &'a ProviderEntry, state: State, reasons: &[Reason], score: Option<Score>) -> Self {
         let why = reasons.iter().map(|reason| Why { reason: reason.word, seconds: reason.seconds.map(thousandths) });
         let figures = score.map(Figures::new);
-        Self { rank, provider: &provider.slot.id, state: state.name(), why: why.collect(), figures }
+        Self { rank, id: &provider.slot.id, state: state.name(), why: why.collect(), figures }
     }
 }
 

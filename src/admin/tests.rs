@@ -58,7 +58,7 @@ fn view(more: &str) -> Arc<View> {
 /// Two successes and a failure of beta.
 fn measure(view: &View) {
     let snapshot = view.snapshot();
-    let mut row = Row::new(RowKey { slot: snapshot.chains[0].providers[1].slot.number, class: MethodClass::Read });
+    let mut row = Row::new(RowKey::of_class(snapshot.chains[0].providers[1].slot.number, MethodClass::Read));
     row.record(Outcome::Success, Duration::from_millis(30));
     row.record(Outcome::Success, Duration::from_secs(100));
     row.record(Outcome::Failure, Duration::from_millis(1));

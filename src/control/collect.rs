@@ -96,7 +96,7 @@ mod tests {
         let (mut shard, control) = pair();
         let mut collector = Collector::new(vec![control]);
         for slot in [1, 2] {
-            let mut row = Row::new(RowKey { slot, class: MethodClass::Head });
+            let mut row = Row::new(RowKey::of_class(slot, MethodClass::Head));
             row.record(Outcome::Success, Duration::from_millis(3));
             assert!(shard.rows.try_push(Box::new(row)).is_ok());
         }

@@ -14,6 +14,7 @@ mod listeners;
 mod logging;
 mod names;
 mod node;
+mod own_rows;
 mod publish;
 mod rank;
 mod ratio;

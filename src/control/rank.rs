@@ -19,6 +19,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::own_rows::OwnRows;
 use super::ratio::Ratios;
 use crate::jsonrpc::MethodClass;
 use crate::link::{ChainEntry, Event, EventKind, ProviderEntry, Ranked, Rankings, Row, Snapshot};
@@ -29,6 +30,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct Rank {
     shards: usize,
+    config: RankingConfig,
     standing: StandingConfig,
     ratios: Ratios,
     /// For the moments of retry.
@@ -48,6 +50,7 @@ struct Chain {
     ranking: Arc<Ranking>,
     /// Who led when last looked at, by class.
     leaders: [Option<u64>; MethodClass::ALL.len()],
+    own: OwnRows,
 }
 
 impl Rank {
@@ -57,6 +60,7 @@ impl Rank {
         let config = &snapshot.config;
         let mut rank = Self {
             shards,
+            config: config.ranking.by,
             standing: config.standing(),
             ratios: Ratios::new(config.breaker.ratio_window, config.ranking.interval),
             random: Random::new(seed),
@@ -82,7 +86,7 @@ impl Rank {
             .collect();
         let slots = self.chains.iter().enumerate();
         self.chain_of = slots.flat_map(|(at, chain)| chain.slots.iter().map(move |&slot| (slot, at))).collect();
-        self.standing = snapshot.config.standing();
+        (self.config, self.standing) = (config, snapshot.config.standing());
         let (window, interval) = (snapshot.config.breaker.ratio_window, snapshot.config.ranking.interval);
         self.ratios.configure(window, interval, |slot| self.chain_of.contains_key(&slot));
         self.placed = true;
@@ -91,8 +95,11 @@ impl Rank {
     /// What `shard` measured. Of a slot that is gone: nothing happens.
     pub fn merge(&mut self, now: Instant, shard: usize, row: &Row) {
         if let Some(&at) = self.chain_of.get(&row.key.slot) {
-            let (slot, tally) = (row.key.slot, row.tally());
-            self.chains[at].board.merge(now, shard, slot, row.key.class.into(), &row.latency_us, &tally);
+            let (slot, tally, chain) = (row.key.slot, row.tally(), &mut self.chains[at]);
+            // One that lost its row since goes into its class's.
+            let index = row.key.own.map_or_else(|| row.key.class.into(), |method| chain.own.row_of(method));
+            chain.board.merge(now, shard, slot, index, &row.latency_us, &tally);
+            chain.own.weigh(&chain.board, slot, &row.methods);
             self.ratios.add(now, slot, &tally);
         }
     }
@@ -101,6 +108,7 @@ impl Rank {
     pub fn publish(&mut self, now: Instant) -> Option<Rankings> {
         let mut changed = std::mem::take(&mut self.placed);
         for chain in &mut self.chains {
+            chain.own.decide(now, &mut chain.board, &self.config);
             changed |= chain.rank(now);
         }
         changed.then(|| Rankings { chains: self.chains.iter().map(Chain::ranked).collect() })
@@ -129,6 +137,13 @@ impl Rank {
         self.chains.iter_mut().flat_map(Chain::new_leaders).collect()
     }
 
+    /// The rows of a chain that calls are ranked by: its classes', then those of methods that are not like their class.
+    pub fn rows(&self, chain: usize) -> impl Iterator<Item = (RowIndex, MethodClass, Option<&'static str>)> {
+        let classes = MethodClass::ALL.into_iter().map(|class| (class.into(), class, None));
+        let own = self.chains.get(chain).into_iter().flat_map(|chain| chain.own.rows());
+        classes.chain(own.map(|(method, row)| (row, method.class, Some(method.name))))
+    }
+
     /// The figures of a chain's provider in a row, by their positions; `None` while it is unknown.
     #[must_use]
     pub fn score(&self, now: Instant, chain: usize, row: RowIndex, provider: usize) -> Option<Score> {
@@ -151,6 +166,7 @@ impl Chain {
             slots,
             ranking: Arc::default(),
             leaders: [None; MethodClass::ALL.len()],
+            own: OwnRows::new(now),
         }
     }
 
@@ -173,7 +189,9 @@ impl Chain {
         for provider in providers {
             self.board.on_in_flight(provider.slot.number, provider.slot.in_flight());
         }
-        let ranking = self.board.publish(now, |at| providers.get(at).is_some_and(|provider| is_open(provider, now)));
+        let mut ranking =
+            self.board.publish(now, |at| providers.get(at).is_some_and(|provider| is_open(provider, now)));
+        ranking.set_own(self.own.rows().collect());
         let new = ranking != *self.ranking;
         if new {
             self.ranking = Arc::new(ranking);
@@ -246,7 +264,7 @@ mod tests {
     }
 
     fn measure(rank: &mut Rank, now: Instant, slot: u64, took_ms: u64) {
-        let mut row = Row::new(RowKey { slot, class: CLASS });
+        let mut row = Row::new(RowKey::of_class(slot, CLASS));
         (0..50).for_each(|_| row.record(Outcome::Success, Duration::from_millis(took_ms)));
         rank.merge(now, 0, &row);
     }
@@ -315,7 +333,7 @@ mod tests {
             let mut events = Vec::new();
             for report in 0..reports {
                 let now = Instant::START + TICK * (report + 1);
-                let mut row = Row::new(RowKey { slot: slot(&snapshot, 0), class: CLASS });
+                let mut row = Row::new(RowKey::of_class(slot(&snapshot, 0), CLASS));
                 (0..answers).for_each(|_| row.record(Outcome::Success, TICK));
                 (0..failures).for_each(|_| row.record(Outcome::Failure, TICK));
                 rank.merge(now, report as usize % 2, &row);

@@ -58,7 +58,9 @@ impl Totals {
 
     /// Adds what a shard measured.
     pub fn add(&mut self, row: &Row) {
-        self.rows.entry(row.key).or_insert_with(Total::new).add(row);
+        // Of the class, whatever is ranked by itself.
+        let key = RowKey::of_class(row.key.slot, row.key.class);
+        self.rows.entry(key).or_insert_with(Total::new).add(row);
     }
 
     /// Turns the windows over when it is time.
@@ -77,7 +79,7 @@ impl Totals {
     /// What is known of a provider slot for a class; `None` where it was never asked.
     #[must_use]
     pub fn of(&self, slot: u64, class: MethodClass) -> Option<&Total> {
-        self.rows.get(&RowKey { slot, class })
+        self.rows.get(&RowKey::of_class(slot, class))
     }
 }
 
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
     use crate::routing::Compared;
 
-    const KEY: RowKey = RowKey { slot: 7, class: MethodClass::Read };
+    const KEY: RowKey = RowKey::of_class(7, MethodClass::Read);
 
     fn row(latencies_ms: &[u64]) -> Row {
         let mut row = Row::new(KEY);

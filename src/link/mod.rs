@@ -17,6 +17,6 @@ pub use bell::{Bell, Doorbell};
 pub use counters::{Counter, Counters, Gauge};
 pub use phase::{Phase, PhaseCell};
 pub use ranked::{Ranked, Rankings};
-pub use report::{AccessRecord, ControlEnd, Event, EventKind, Outcome, Row, RowKey, ShardEnd, pair};
+pub use report::{AccessRecord, ControlEnd, Event, EventKind, MethodSum, Outcome, Row, RowKey, ShardEnd, pair};
 pub use slot::Slot;
 pub use snapshot::{ChainEntry, ProviderEntry, ProviderSlot, Snapshot};

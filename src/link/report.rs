@@ -4,6 +4,7 @@
 //! another, so that a steady state allocates nothing. A ring that is full costs nothing but delay: the shard goes on
 //! filling the row that it could not send. Events that find no room are dropped and counted.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -11,16 +12,56 @@ use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::snapshot::ProviderSlot;
-use crate::jsonrpc::MethodClass;
+use crate::jsonrpc::{MethodClass, MethodInfo};
 use crate::limits;
 use crate::routing::{Regret, Tally};
 
-/// Which provider and class a row is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Which provider and calls a row is about.
+#[derive(Clone, Copy, Debug)]
 pub struct RowKey {
     /// The provider slot's number: never used again, so a late row credits nobody else.
     pub slot: u64,
     pub class: MethodClass,
+    /// The one method that it is about, where that is ranked by itself.
+    pub own: Option<&'static MethodInfo>,
+}
+
+impl RowKey {
+    /// All calls of a class but those of methods with a row of their own.
+    #[must_use]
+    pub const fn of_class(slot: u64, class: MethodClass) -> Self {
+        Self { slot, class, own: None }
+    }
+
+    /// A method is known by its place in the table.
+    fn own_at(&self) -> usize {
+        self.own.map_or(0, |method| std::ptr::from_ref(method).addr())
+    }
+}
+
+impl PartialEq for RowKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.slot == other.slot && self.class == other.class && self.own_at() == other.own_at()
+    }
+}
+
+impl Eq for RowKey {}
+
+impl Hash for RowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.slot);
+        // Places in the table are further apart than there are classes.
+        state.write_u64((self.own_at() as u64) ^ self.class as u64);
+    }
+}
+
+/// What the calls of one method took in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct MethodSum {
+    pub method: &'static MethodInfo,
+    /// Answered ones.
+    pub calls: u32,
+    pub latency_us: u64,
 }
 
 /// How an attempt at a provider ended.
@@ -62,6 +103,8 @@ pub struct Row {
     /// Latency of successes in microseconds, two significant digits.
     pub latency_us: Histogram<u32>,
     pub outcomes: [u64; Outcome::ALL.len()],
+    /// Answers by known method, to find those that are not like their class.
+    pub methods: Vec<MethodSum>,
     /// Of those that were made for the evidence alone: against whom ranking prefers.
     pub regret: Regret,
 }
@@ -71,7 +114,23 @@ impl Row {
     pub fn new(key: RowKey) -> Self {
         let latency_us = Histogram::new_with_bounds(1, limits::LATENCY_US_MAX, limits::LATENCY_DIGITS)
             .expect("constant bounds that the crate accepts");
-        Self { key, latency_us, outcomes: [0; Outcome::ALL.len()], regret: Regret::default() }
+        Self { key, latency_us, outcomes: [0; Outcome::ALL.len()], methods: Vec::new(), regret: Regret::default() }
+    }
+
+    /// Counts an attempt at a call of `method`; see [`Row::record`].
+    pub fn record_method(&mut self, method: &'static MethodInfo, outcome: Outcome, latency: Duration) {
+        self.record(outcome, latency);
+        if outcome == Outcome::Success && method.known() {
+            let latency_us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+            match self.methods.iter_mut().find(|sum| std::ptr::eq(sum.method, method)) {
+                Some(sum) => {
+                    sum.calls = sum.calls.saturating_add(1);
+                    sum.latency_us = sum.latency_us.saturating_add(latency_us);
+                }
+                // As many as the class has methods.
+                None => self.methods.push(MethodSum { method, calls: 1, latency_us }),
+            }
+        }
     }
 
     /// Counts an attempt; only a success has a latency worth keeping.
@@ -100,6 +159,7 @@ impl Row {
         self.key = key;
         self.latency_us.reset();
         self.outcomes = [0; Outcome::ALL.len()];
+        self.methods.clear();
         self.regret = Regret::default();
     }
 }
@@ -224,7 +284,7 @@ mod tests {
     #[test]
     fn ranking_counts_each_outcome_as_what_it_is() {
         let of = |outcome| {
-            let mut row = Row::new(RowKey { slot: 1, class: MethodClass::Execute });
+            let mut row = Row::new(RowKey::of_class(1, MethodClass::Execute));
             row.record(outcome, Duration::from_millis(5));
             assert_eq!(row.latency_us.len(), u64::from(outcome == Outcome::Success), "{outcome:?}");
             row.tally()

@@ -193,6 +193,14 @@ impl Board {
         score::score(now, &cell.window, cell.tail, &self.config)
     }
 
+    /// The mean latency of a slot's answers in a row, in microseconds; `None` where there is none.
+    #[must_use]
+    pub fn mean_us(&self, row: RowIndex, slot: u64) -> Option<f64> {
+        let provider = self.slots.iter().position(|&known| known == slot)?;
+        let cell = self.rows[row.index()].as_ref()?.cells.get(provider)?.as_ref()?;
+        Some(cell.window.mean_us).filter(|&mean_us| mean_us > 0.0)
+    }
+
     /// The slot that leads a row.
     #[must_use]
     pub fn leader(&self, row: RowIndex) -> Option<u64> {

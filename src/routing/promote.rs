@@ -3,9 +3,9 @@
 //! A class groups methods of like cost, and sharing evidence is what makes it strong. But `eth_getBlockByNumber` with
 //! its transactions may take ten times as long as `eth_getBalance` at one provider and twice as long at another: one
 //! order for both is wrong for one of them. So each method's latency is held against its class's *at the same
-//! provider*: the mean difference of the logarithms, weighted by calls, decaying. Where it is beyond [`DEPARTS`] with
-//! [`CALLS_MIN`] calls behind it, the method gets a row of its own; where it falls below [`RETURNS`], or the calls
-//! stop, it goes back. Between the two nothing changes: a row that comes and goes would forget each time what it knew.
+//! provider*: the mean difference of the logarithms, weighted by calls, decaying. Where it is beyond
+//! [`RankingConfig::own_row_factor`] with [`RankingConfig::own_row_calls`] behind it, the method gets a row of its own; where
+//! it falls below the factor's square root, or the calls stop, it goes back. Between the two nothing changes: a row that comes and goes would forget each time what it knew.
 //!
 //! At most [`PROMOTED_METHODS_MAX`] of a chain. When all are taken, a method that is asked for twice as often as the
 //! least asked one takes its place.
@@ -16,18 +16,13 @@
 use std::time::Duration;
 
 use super::ranking::RowIndex;
+use super::settings::RankingConfig;
 use crate::jsonrpc::MethodClass;
 use crate::limits::PROMOTED_METHODS_MAX;
 use crate::time::Instant;
 
-/// The difference of logarithms at which a method is not like its class: twice, or half, the latency.
-const DEPARTS: f64 = 0.69;
-/// And at which it is again: 1.4 times.
-const RETURNS: f64 = 0.34;
-/// Calls without which a difference is an anecdote.
-const CALLS_MIN: f64 = 100.0;
-/// Calls below which a promoted method is no longer asked for.
-const CALLS_KEPT: f64 = 10.0;
+/// The part of the calls that a method needs for a row of its own below which it is no longer asked for.
+const CALLS_KEPT_PART: f64 = 10.0;
 /// The weight of calls halves in this time: what a method costs changes with releases of nodes, not with the hour.
 const HALF_LIFE: Duration = Duration::from_mins(5);
 
@@ -64,18 +59,21 @@ impl Promotions {
     /// Promotes and sends back, every few seconds. Rows that changed hands are returned, and mean nothing until they
     /// are told to the chain's board ([`Board::promote`](super::Board::promote),
     /// [`Board::send_back`](super::Board::send_back)).
-    pub fn decide(&mut self, now: Instant) -> Vec<RowIndex> {
+    pub fn decide(&mut self, now: Instant, config: &RankingConfig) -> Vec<RowIndex> {
         self.decay(now);
         let mut changed = Vec::new();
         for position in 0..PROMOTED_METHODS_MAX {
-            let stays = |number| self.methods.iter().any(|method| method.number == number && method.stays());
+            let stays = |number| self.methods.iter().any(|method| method.number == number && method.stays(config));
             if self.rows[position].is_some_and(|number| !stays(number)) {
                 self.rows[position] = None;
                 changed.extend(RowIndex::promoted(position));
             }
         }
-        let mut departing: Vec<_> =
-            self.methods.iter().filter(|method| method.departs() && self.position(method.number).is_none()).collect();
+        let mut departing: Vec<_> = self
+            .methods
+            .iter()
+            .filter(|method| method.departs(config) && self.position(method.number).is_none())
+            .collect();
         departing.sort_by(|a, b| b.calls.total_cmp(&a.calls));
         let mut rows = self.rows;
         for method in departing {
@@ -130,12 +128,12 @@ impl Method {
         self.difference / self.calls.max(1e-9)
     }
 
-    fn departs(&self) -> bool {
-        self.calls >= CALLS_MIN && self.mean().abs() >= DEPARTS
+    fn departs(&self, config: &RankingConfig) -> bool {
+        self.calls >= config.own_row_calls && self.mean().abs() >= config.own_row_factor.ln()
     }
 
-    fn stays(&self) -> bool {
-        self.calls >= CALLS_KEPT && self.mean().abs() >= RETURNS
+    fn stays(&self, config: &RankingConfig) -> bool {
+        self.calls >= config.own_row_calls / CALLS_KEPT_PART && self.mean().abs() >= config.own_row_factor.ln() / 2.0
     }
 }
 
@@ -156,13 +154,13 @@ mod tests {
         promotions.on_calls(2, 1000, 1.5);
         promotions.on_calls(3, 50, 3.0);
         let row = RowIndex::promoted(0).unwrap();
-        assert_eq!(promotions.decide(secs(1)), [row]);
+        assert_eq!(promotions.decide(secs(1), &RankingConfig::DEFAULT), [row]);
         assert_eq!([1, 2, 3].map(|method| promotions.row(method, CLASS)), [CLASS.into(), row, CLASS.into()]);
         // In between it stays; nothing changes hands.
         promotions.on_calls(2, 1000, -0.5);
-        assert_eq!(promotions.decide(secs(2)), []);
+        assert_eq!(promotions.decide(secs(2), &RankingConfig::DEFAULT), []);
         promotions.on_calls(2, 1000, -0.5);
-        assert_eq!(promotions.decide(secs(3)), [row]);
+        assert_eq!(promotions.decide(secs(3), &RankingConfig::DEFAULT), [row]);
         assert_eq!(promotions.row(2, CLASS), CLASS.into());
     }
 
@@ -172,14 +170,14 @@ mod tests {
         for method in 0..40 {
             promotions.on_calls(method, 200 + u32::from(method), -1.0);
         }
-        assert_eq!(promotions.decide(secs(1)).len(), PROMOTED_METHODS_MAX);
+        assert_eq!(promotions.decide(secs(1), &RankingConfig::DEFAULT).len(), PROMOTED_METHODS_MAX);
         let promoted = |promotions: &Promotions, method| promotions.row(method, CLASS) != CLASS.into();
         assert!(promoted(&promotions, 39) && promoted(&promotions, 24) && !promoted(&promotions, 23));
         // Slightly more calls take nobody's row; twice as many do.
         promotions.on_calls(0, 100, -1.0);
-        assert_eq!(promotions.decide(secs(1)), []);
+        assert_eq!(promotions.decide(secs(1), &RankingConfig::DEFAULT), []);
         promotions.on_calls(0, 300, -1.0);
-        assert_eq!(promotions.decide(secs(1)).len(), 1);
+        assert_eq!(promotions.decide(secs(1), &RankingConfig::DEFAULT).len(), 1);
         assert!(promoted(&promotions, 0) && !promoted(&promotions, 24));
     }
 
@@ -187,8 +185,8 @@ mod tests {
     fn who_is_no_longer_asked_for_goes() {
         let mut promotions = Promotions::default();
         promotions.on_calls(5, 200, 1.0);
-        assert_eq!(promotions.decide(secs(1)).len(), 1);
-        assert!(promotions.decide(secs(600)).is_empty());
-        assert_eq!(promotions.decide(secs(1600)).len(), 1);
+        assert_eq!(promotions.decide(secs(1), &RankingConfig::DEFAULT).len(), 1);
+        assert!(promotions.decide(secs(600), &RankingConfig::DEFAULT).is_empty());
+        assert_eq!(promotions.decide(secs(1600), &RankingConfig::DEFAULT).len(), 1);
     }
 }

@@ -55,7 +55,7 @@ use super::ranking::{Explore, ROWS_MAX, Ranking, RowIndex};
 use super::standing::Gate;
 use super::strategy::Strategy;
 use super::turns::Turns;
-use crate::jsonrpc::MethodClass;
+use crate::jsonrpc::{MethodClass, MethodInfo};
 use crate::limits::PROVIDERS_PER_CHAIN_MAX;
 use crate::time::Instant;
 
@@ -160,6 +160,13 @@ impl Ranker {
             grant.renew(RowIndex::at(row).map_or(Explore::NOBODY, |row| ranking.explore(row)), self.shard);
         }
         std::mem::replace(&mut self.ranking, ranking)
+    }
+
+    /// The row that a method is ranked by.
+    #[inline]
+    #[must_use]
+    pub fn row_of(&self, method: &'static MethodInfo) -> RowIndex {
+        self.ranking.row_of(method)
     }
 
     /// An answer took `took`. Only while control has not spoken of its class.

@@ -6,7 +6,7 @@
 //! and whom to explore next, and how often, is one provider and one number. A shard that never hears of a newer ranking
 //! goes on with this one.
 
-use crate::jsonrpc::MethodClass;
+use crate::jsonrpc::{MethodClass, MethodInfo};
 use crate::limits::{PROMOTED_METHODS_MAX, PROVIDERS_PER_CHAIN_MAX};
 
 /// Rows that a chain can have.
@@ -99,6 +99,8 @@ pub struct Ranking {
     /// `providers` each; `None` while nothing is known of any.
     rows: [Option<Box<[Entry]>>; ROWS_MAX],
     explore: [Explore; ROWS_MAX],
+    /// Methods that have a row of their own.
+    own: Vec<(&'static MethodInfo, RowIndex)>,
 }
 const _: () = assert!(PROVIDERS_PER_CHAIN_MAX <= u8::MAX as usize);
 
@@ -121,6 +123,21 @@ impl Ranking {
     #[must_use]
     pub fn row(&self, row: RowIndex) -> Option<&[Entry]> {
         self.rows[row.index()].as_deref()
+    }
+
+    /// The row that a method of the table of known methods is ranked by: its own, or its class's.
+    #[inline]
+    #[must_use]
+    pub fn row_of(&self, method: &'static MethodInfo) -> RowIndex {
+        // Empty almost always.
+        let own = self.own.iter().find(|(known, _)| std::ptr::eq(*known, method));
+        own.map_or_else(|| method.class.into(), |&(_, row)| row)
+    }
+
+    /// Which methods have a row of their own. A method is known by its place in the table, so that it is found without
+    /// looking at its name.
+    pub fn set_own(&mut self, own: Vec<(&'static MethodInfo, RowIndex)>) {
+        self.own = own;
     }
 
     /// Whom to explore in a row.

@@ -71,6 +71,15 @@ pub struct RankingConfig {
     ///
     /// 64: nothing at usual loads, and a stall of 50 calls a second is passed by within a second.
     pub in_flight_doubles: f64,
+    /// A method that takes this many times its class's latency, or this part of it, is ranked by itself; it goes back below
+    /// the factor's square root.
+    ///
+    /// 2: below it one order fits both, and shared evidence is stronger.
+    pub own_row_factor: f64,
+    /// Calls of a method without which a difference is an anecdote; below a tenth of them it is no longer asked for.
+    ///
+    /// 100: a mean of as many is known to a few percent, whatever the spread.
+    pub own_row_calls: f64,
 }
 
 impl RankingConfig {
@@ -92,6 +101,8 @@ impl RankingConfig {
         explore_stale: Duration::from_secs(30),
         explore_burst: 5.0,
         in_flight_doubles: 64.0,
+        own_row_factor: 2.0,
+        own_row_calls: 100.0,
     };
 }
 

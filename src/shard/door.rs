@@ -135,7 +135,8 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
     let chain = &ask.route.chain;
     let class = ask.info.class;
     let now = shard.clock.now();
-    let demand = Demand { strategy: ask.route.strategy, class, row: class.into(), repeatable: ask.info.repeatable };
+    let row = chain.ranker.borrow().row_of(ask.info);
+    let demand = Demand { strategy: ask.route.strategy, class, row, repeatable: ask.info.repeatable };
     let deadline = now + view.snapshot.deadlines[class.index()];
     let mut attempts = Attempts::new(demand, deadline, view.snapshot.config.rpc.attempts_max);
     if let Some(provider) = only {
@@ -212,13 +213,13 @@ fn note(
     judged: &mut Judged,
     (sent, took): (Instant, Duration),
 ) {
-    let (chain, class, position) = (&ask.route.chain, ask.info.class, attempt.provider);
+    let (chain, method, position) = (&ask.route.chain, ask.info, attempt.provider);
     if let Verdict::Answer(Said::Streamed(streamed)) = &mut judged.verdict {
         streamed.pending = Some(Pending {
             chain: Rc::clone(chain),
             upstream: Rc::clone(upstream),
             position,
-            class,
+            method,
             trial: attempt.trial,
             explored: attempt.explored,
             sent,
@@ -236,7 +237,7 @@ fn note(
         return;
     };
     let explored = attempt.explored;
-    let report = Report { chain, upstream, position, class, trial, explored, sent, took, standing: &view.standing };
+    let report = Report { chain, upstream, position, method, trial, explored, sent, took, standing: &view.standing };
     report.tell(shard, health, judged.outcome(), judged.is_timed());
     if judged.unsupported() && ask.info.known() {
         upstream.lacks(ask.info.name, sent + took);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringbuf::traits::{Consumer, Producer};
 
-use crate::jsonrpc::MethodClass;
+use crate::jsonrpc::MethodInfo;
 use crate::limits;
 use crate::link::{AccessRecord, Counters, Event, Outcome, Row, RowKey, ShardEnd};
 use crate::routing::Compared;
@@ -37,10 +37,6 @@ impl Hasher for RowHasher {
         self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
-    fn write_isize(&mut self, number: isize) {
-        self.write_u64(number.cast_unsigned() as u64);
-    }
-
     fn finish(&self) -> u64 {
         // The table takes the lowest bits, and a product's best are its highest.
         self.0 ^ self.0 >> 32
@@ -52,22 +48,21 @@ impl Recorder {
         Self { ends: RefCell::new(ends), rows: RefCell::default(), spare: RefCell::default() }
     }
 
-    /// Counts an attempt at a provider.
-    pub(crate) fn attempt(&self, slot: u64, class: MethodClass, outcome: Outcome, latency: Duration) {
-        let key = RowKey { slot, class };
+    /// Counts an attempt at a provider; `key` is of the call's `method`.
+    pub(crate) fn attempt(&self, key: RowKey, method: &'static MethodInfo, outcome: Outcome, latency: Duration) {
         let mut rows = self.rows.borrow_mut();
         if let Some(row) = rows.get_mut(&key) {
-            row.record(outcome, latency);
+            row.record_method(method, outcome, latency);
         } else if rows.len() < limits::ROWS_PER_SHARD_MAX {
             let mut row = self.spare_row(key);
-            row.record(outcome, latency);
+            row.record_method(method, outcome, latency);
             rows.insert(key, row);
         }
     }
 
     /// Compares an attempt that was just counted: ranking prefers one that takes `preferred`.
-    pub(crate) fn compared(&self, slot: u64, class: MethodClass, preferred: Duration, took: Duration) {
-        if let Some(row) = self.rows.borrow_mut().get_mut(&RowKey { slot, class }) {
+    pub(crate) fn compared(&self, key: RowKey, preferred: Duration, took: Duration) {
+        if let Some(row) = self.rows.borrow_mut().get_mut(&key) {
             row.regret.on_call(Compared::Explored, preferred, took);
         }
     }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::Shard;
 use super::upstream::Upstream;
 use super::view::Chain;
-use crate::jsonrpc::MethodClass;
-use crate::link::Outcome;
+use crate::jsonrpc::MethodInfo;
+use crate::link::{Outcome, RowKey};
 use crate::routing::{self, Health, InsteadOf, StandingConfig, Trial};
 use crate::time::Instant;
 
@@ -22,7 +22,7 @@ pub(crate) struct Report<'a> {
     pub(crate) upstream: &'a Upstream,
     /// The provider's position in the chain.
     pub(crate) position: usize,
-    pub(crate) class: MethodClass,
+    pub(crate) method: &'static MethodInfo,
     pub(crate) trial: Option<&'a Trial>,
     /// It was made for the evidence alone.
     pub(crate) explored: Option<InsteadOf>,
@@ -36,16 +36,18 @@ impl Report<'_> {
     /// `timed`: the time that it took says how fast the provider is.
     pub(crate) fn tell(&self, shard: &Shard, health: Health, outcome: Outcome, timed: bool) {
         let (slot, now) = (&self.upstream.slot, shard.clock.now());
-        let news =
-            routing::Outcome { health, class: self.class, sent: self.sent, trial: self.trial, draw: shard.draw() };
+        let class = self.method.class;
+        let news = routing::Outcome { health, class, sent: self.sent, trial: self.trial, draw: shard.draw() };
         let changes = slot.standing.on_outcome(now, &news, self.standing);
         shard.tell(slot, now, &changes, health);
-        shard.recorder.attempt(slot.number, self.class, outcome, self.took);
+        let mut ranker = self.chain.ranker.borrow_mut();
+        let own = (ranker.row_of(self.method) != class.into()).then_some(self.method);
+        let key = RowKey { slot: slot.number, class, own };
+        shard.recorder.attempt(key, self.method, outcome, self.took);
         if timed {
-            let mut ranker = self.chain.ranker.borrow_mut();
-            ranker.on_answer(self.position, self.class, now, self.took);
+            ranker.on_answer(self.position, class, now, self.took);
             if let Some(instead) = self.explored {
-                self.compare(shard, instead);
+                self.compare(shard, key, instead);
             }
         }
     }
@@ -54,10 +56,10 @@ impl Report<'_> {
 impl Report<'_> {
     /// Holds what it took against what ranking prefers, where that is known.
     #[cold]
-    fn compare(&self, shard: &Shard, instead: InsteadOf) {
+    fn compare(&self, shard: &Shard, key: RowKey, instead: InsteadOf) {
         if instead.expected_us > 0 {
             let preferred = Duration::from_micros(instead.expected_us.into());
-            shard.recorder.compared(self.upstream.slot.number, self.class, preferred, self.took);
+            shard.recorder.compared(key, preferred, self.took);
         }
     }
 }
@@ -67,7 +69,7 @@ pub(crate) struct Pending {
     pub(crate) chain: Rc<Chain>,
     pub(crate) upstream: Rc<Upstream>,
     pub(crate) position: usize,
-    pub(crate) class: MethodClass,
+    pub(crate) method: &'static MethodInfo,
     pub(crate) trial: Option<Trial>,
     pub(crate) explored: Option<InsteadOf>,
     pub(crate) sent: Instant,
@@ -82,7 +84,7 @@ impl Pending {
             chain: &self.chain,
             upstream: &self.upstream,
             position: self.position,
-            class: self.class,
+            method: self.method,
             trial: self.trial.as_ref(),
             explored: self.explored,
             sent: self.sent,

@@ -1,4 +1,5 @@
-//! What `/api/leaderboard` shows, as series, and regret: as many as the config has providers times classes asked.
+//! What `/api/leaderboard` shows, as series, and regret: as many as the config has providers times classes
+//! asked, and methods of our own table that are ranked by themselves, of which there are few.
 
 use std::fmt;
 
@@ -35,8 +36,10 @@ const FIGURES: [Figure; 7] = [
     ("ranking_state", "0 ready, 1 easing, 2 trial, 3 last, 4 out", None, |line| f64::from(line.state as u8)),
 ];
 
-/// Statistics of answers' latency.
-const STATISTICS: [(&str, fn(&Score) -> f64); 5] = [
+/// A statistic of answers' latency and where it is read, in microseconds.
+type Statistic = (&'static str, fn(&Score) -> f64);
+
+const STATISTICS: [Statistic; 5] = [
     ("ema", |score| score.mean_us),
     ("p50", |score| score.p50_us),
     ("p90", |score| score.p90_us),
@@ -86,13 +89,16 @@ fn lines(view: &View, snapshot: &Snapshot, now: Instant) -> Vec<Line> {
     let (rank, standing) = (view.rank(), snapshot.config.standing());
     let mut lines = Vec::new();
     for (chain, entry) in snapshot.chains.iter().enumerate() {
-        for class in MethodClass::ALL {
-            let leader = rank.leader(chain, class.into());
+        for (row, class, method) in rank.rows(chain) {
+            let leader = rank.leader(chain, row);
             for (position, provider) in entry.providers.iter().enumerate() {
-                let Some(score) = rank.score(now, chain, class.into(), position) else { continue };
+                let Some(score) = rank.score(now, chain, row, position) else { continue };
                 let (state, _) = class_state(provider, class, Some(&score), now, &standing);
                 let leads = Some(provider.slot.number) == leader;
-                lines.push(Line { labels: with_class(provider, class), score, leads, state });
+                let mut labels = with_class(provider, class);
+                // Empty, which is as good as absent, for the class's own row.
+                labels.push(("method", method.unwrap_or_default().to_owned()));
+                lines.push(Line { labels, score, leads, state });
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) fn ranking(raw: &raw::Ranking) -> Option<Ranking> {
         explore_stale: raw.explore_stale.plain()?,
         explore_burst: number(&raw.explore_burst)?,
         in_flight_doubles: number(&raw.in_flight_doubles)?,
+        own_row_factor: raw.own_row_factor.plain()?,
+        own_row_calls: number(&raw.own_row_calls)?,
     };
     Some(Ranking { interval: raw.interval.plain()?, by })
 }

@@ -20,6 +20,7 @@ type Explored = Decimal<0, { limits::EXPLORE_SHARE_THOUSANDTHS_MAX }>;
 type Deviations = Decimal<0, 10_000>;
 type Sum = Decimal<1_000, 1_000_000>;
 type Factor = Decimal<1_000, 1_000_000>;
+type OwnFactor = Decimal<1_200, 1_000_000>;
 
 /// How providers are measured, ranked and explored.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -59,6 +60,10 @@ pub(crate) struct Ranking {
     pub explore_burst: Given<Burst>,
     /// Calls under way beyond the usual ones that double a provider's cost.
     pub in_flight_doubles: Given<Some>,
+    /// A method that takes this many times its class's latency, or this part of it, is ranked by itself.
+    pub own_row_factor: Given<OwnFactor>,
+    /// Calls of a method below which it is not.
+    pub own_row_calls: Given<Some>,
 }
 
 const DEFAULT: RankingConfig = RankingConfig::DEFAULT;
@@ -83,6 +88,8 @@ impl Default for Ranking {
             explore_stale: Given::default_of(const { Time::of(DEFAULT.explore_stale) }),
             explore_burst: Given::default_of(const { Count::of(whole(DEFAULT.explore_burst)) }),
             in_flight_doubles: Given::default_of(const { Count::of(whole(DEFAULT.in_flight_doubles)) }),
+            own_row_factor: Given::default_of(const { Decimal::of(DEFAULT.own_row_factor) }),
+            own_row_calls: Given::default_of(const { Count::of(whole(DEFAULT.own_row_calls)) }),
         }
     }
 }
