@@ -4,10 +4,10 @@
 //!             ┌───────────── shard, one per core (glommio, io_uring) ──────────────┐
 //!  clients ──▶│ accept → head → place → body → jsonrpc → door ⇄ upstream → respond │──▶ providers
 //!             └──┬─────────────▲───────────────────────────────────────────────────┘
-//!     rows,      │             │ snapshots
-//!     events     │             │ (a slot per shard, and a doorbell)
+//!     rows,      │             │ snapshots, rankings
+//!     events     │             │ (slots per shard, and a doorbell)
 //!             ┌──▼─────────────┴───────────────────────────────────────────────────┐
-//!             │ control thread (tokio): collect · publish · reload · names · admin │
+//!             │ control thread (tokio): collect · rank · publish · reload · admin  │
 //!             └────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -35,6 +35,8 @@
 //! - *attempt*: one asking of one provider; a call has one or more.
 //! - *class*: of a method, those of like cost; of an error, those that mean the same.
 //! - *gate*: whether a provider may be asked: its *breaker* (transport failures) and its *cooldown* (its own limits).
+//! - *row*: what a shard measured of a provider and a class, or a method by itself; *ranking*: what control made of all rows.
+//! - *explored*: a call that goes to another than the best, for the evidence alone.
 //! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
 //! - *shard*: a core's thread; *control*: the one thread that is none.
 

@@ -209,7 +209,7 @@ impl Node {
         drop(totals);
         rank.judge(now).iter().for_each(collect::log_event);
         let rankings = rank.publish(now);
-        rank.leaders().iter().for_each(collect::log_event);
+        rank.leaders(now).iter().for_each(collect::log_event);
         drop(rank);
         publisher.publish_rankings(rankings);
     }

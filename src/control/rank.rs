@@ -13,11 +13,12 @@
 //! becomes of boards when the config changes. A chain is known by its name and a provider by its slot's number: what a
 //! reload leaves as it was keeps all that is known, and a row of a slot that was replaced finds no board.
 //!
-//! A ranking that says what the one before said is not published again, so that chains without calls cost the shards
-//! nothing. Not here: how rankings reach the shards and when they are freed (`publish`).
+//! A ranking that says what the one before said is not published again, so that chains of which nothing is
+//! known cost the shards nothing. Not here: how rankings reach the shards and when they are freed (`publish`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::own_rows::OwnRows;
 use super::ratio::Ratios;
@@ -48,10 +49,20 @@ struct Chain {
     slots: Arc<[u64]>,
     board: Board,
     ranking: Arc<Ranking>,
-    /// Who led when last looked at, by class.
-    leaders: [Option<u64>; MethodClass::ALL.len()],
+    /// By class.
+    leaders: [Leader; MethodClass::ALL.len()],
     own: OwnRows,
 }
+
+/// Who led when it was last looked at, and when that was told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Leader {
+    slot: Option<u64>,
+    told: Option<Instant>,
+}
+
+/// How often a class's leader is news at most: two that are alike take turns.
+const LEADS_EVERY: Duration = Duration::from_secs(5);
 
 impl Rank {
     /// For the chains of `snapshot`, served by `shards`. `seed`: any number that other nodes are not likely to have.
@@ -133,8 +144,8 @@ impl Rank {
     }
 
     /// Who leads since this was last asked, where another did before.
-    pub(super) fn leaders(&mut self) -> Vec<Event> {
-        self.chains.iter_mut().flat_map(Chain::new_leaders).collect()
+    pub(super) fn leaders(&mut self, now: Instant) -> Vec<Event> {
+        self.chains.iter_mut().flat_map(|chain| chain.new_leaders(now)).collect()
     }
 
     /// The rows of a chain that calls are ranked by: its classes', then those of methods that are not like their class.
@@ -165,7 +176,7 @@ impl Chain {
             board: Board::new(now, &slots, shards, config),
             slots,
             ranking: Arc::default(),
-            leaders: [None; MethodClass::ALL.len()],
+            leaders: [Leader::default(); MethodClass::ALL.len()],
             own: OwnRows::new(now),
         }
     }
@@ -210,14 +221,18 @@ impl Chain {
         of_slot.first().copied().filter(|_| others.iter().any(|other| is_open(other, now)))
     }
 
-    fn new_leaders(&mut self) -> Vec<Event> {
+    fn new_leaders(&mut self, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
-        for (class, led) in MethodClass::ALL.into_iter().zip(&mut self.leaders) {
+        for (class, leader) in MethodClass::ALL.into_iter().zip(&mut self.leaders) {
             let leads = self.board.leader(class.into());
-            let was = std::mem::replace(led, leads);
+            if leads == leader.slot || leader.told.is_some_and(|told| now.since(told) < LEADS_EVERY) {
+                continue;
+            }
+            let was = std::mem::replace(&mut leader.slot, leads);
             let provider = self.entry.providers.iter().find(|provider| Some(provider.slot.number) == leads);
             // The first to be known has won nothing yet.
-            if let Some(provider) = provider.filter(|_| was.is_some() && was != leads) {
+            if let Some(provider) = provider.filter(|_| was.is_some()) {
+                leader.told = Some(now);
                 events.push(Event::of(&provider.slot, EventKind::Leads(class)));
             }
         }
@@ -237,7 +252,6 @@ fn numbers(entry: &ChainEntry) -> Arc<[u64]> {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::time::Duration;
 
     use super::*;
     use crate::config::Config;
@@ -314,11 +328,13 @@ mod tests {
             let now = Instant::START + TICK * at;
             measure(&mut rank, now, slot(&snapshot, provider), took_ms);
             rank.publish(now);
-            rank.leaders().iter().map(|event| format!("{} {}", event.provider, event.kind.name())).collect()
+            rank.leaders(now).iter().map(|event| format!("{} {}", event.provider, event.kind.name())).collect()
         };
         assert_eq!(told(1, 0, 40), [""; 0]);
         assert_eq!(told(2, 1, 20), ["beta leads"]);
         assert_eq!(told(3, 1, 20), [""; 0]);
+        assert_eq!(told(4, 0, 5), [""; 0], "who takes turns is told now and then");
+        assert_eq!(told(30, 0, 5), ["alpha leads"]);
     }
 
     #[test]
