@@ -44,7 +44,7 @@ impl OwnRows {
         for sum in sums {
             let Some(usual_us) = board.mean_us(sum.method.class.into(), slot) else { continue };
             let number = self.number(sum.method);
-            self.promotions.on_calls(number, sum.calls, (mean_us(sum) / usual_us).ln());
+            self.promotions.on_calls(number, slot, sum.calls, (mean_us(sum) / usual_us).ln());
         }
     }
 
