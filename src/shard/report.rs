@@ -51,9 +51,7 @@ impl Report<'_> {
             }
         }
     }
-}
 
-impl Report<'_> {
     /// Holds what it took against what ranking prefers, where that is known.
     #[cold]
     fn compare(&self, shard: &Shard, key: RowKey, instead: InsteadOf) {
