@@ -12,8 +12,8 @@ use livechain::jsonrpc::{
 };
 use livechain::link::{self, Rankings, Row, RowKey, Slot};
 use livechain::routing::{
-    Attempts, Board, BreakerConfig, CooldownConfig, Demand, Facts, Health, Outcome, Providers, Ranker, RankingConfig,
-    RowIndex, Standing, StandingConfig, Step, Strategy, Tally, Trial,
+    Attempts, Board, BreakerConfig, CooldownConfig, Demand, Facts, Footing, Health, Outcome, Providers, Ranker,
+    RankingConfig, RowIndex, Standing, StandingConfig, Step, Strategy, Tally, Trial,
 };
 use livechain::time::Instant;
 
@@ -344,7 +344,7 @@ impl Providers for Standings {
     fn facts(&self, provider: usize, now: Instant) -> Facts {
         let standing = &self.0[provider];
         let (gate, held) = (standing.gate(now), standing.holds_back(now, 0, &STANDING));
-        Facts { gate, held, priority: 1, weight: 1, in_flight: 2, supports: true, room: true }
+        Facts { gate, held, footing: Footing::InStep, priority: 1, weight: 1, in_flight: 2, supports: true, room: true }
     }
 
     fn claim_trial(&self, provider: usize, now: Instant) -> Option<Trial> {

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! **Two planes.** A shard owns its listeners, its clients' connections, its pools of connections to providers and its
-//! measurements, and shares nothing on the path of a request but two words a provider (its breaker and its cooldown),
-//! which are written in trouble alone. Control runs beside, on well-kept libraries; a shard never waits for it.
+//! measurements, and shares nothing on the path of a request but three words a provider (its breaker, its cooldown and
+//! its footing on the chain), which are written in trouble alone. Control runs beside, on well-kept libraries; a shard never waits for it.
 //!
 //! **Pure cores.** [`http`], [`jsonrpc`] and [`routing`] know no socket, no runtime and no clock: bytes and moments are
 //! handed in. What does I/O is a thin shell around them.

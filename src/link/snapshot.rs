@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::counters::Gauge;
 use crate::config::{self, Config, Secret};
 use crate::jsonrpc::{self, Blocked, FilterKey, MethodClass};
-use crate::routing::Standing;
+use crate::routing::{FootingCell, Standing};
 
 /// The node as of one moment.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub struct ProviderSlot {
     pub standing: Standing,
     /// Calls under way, by shard, as of its last look. Told a few times a second, so that they may share cache lines.
     in_flight: Box<[Gauge]>,
+    /// Where it stands on its chain; control's word.
+    pub footing: FootingCell,
 }
 
 impl Snapshot {
@@ -155,6 +157,7 @@ impl ProviderSlot {
             overrides: provider.errors.clone(),
             standing: Standing::new(),
             in_flight: (0..shards).map(|_| Gauge::default()).collect(),
+            footing: FootingCell::default(),
         }
     }
 

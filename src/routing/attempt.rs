@@ -388,14 +388,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::candidates::Facts;
+    use super::super::footing::Footing;
     use super::super::hedge::HedgeConfig;
     use super::super::standing::Gate;
     use super::super::strategy::Strategy as Order;
     use super::*;
     use crate::jsonrpc::MethodClass;
 
-    const READY: Facts =
-        Facts { gate: Gate::Open, held: false, priority: 1, weight: 1, in_flight: 0, supports: true, room: true };
+    const READY: Facts = Facts {
+        gate: Gate::Open,
+        held: false,
+        footing: Footing::InStep,
+        priority: 1,
+        weight: 1,
+        in_flight: 0,
+        supports: true,
+        room: true,
+    };
     const SHUT: Facts = Facts { gate: Gate::Shut { until: Instant::NEVER }, ..READY };
     const LACKS: Facts = Facts { supports: false, ..READY };
     const FULL: Facts = Facts { room: false, ..READY };
@@ -756,8 +765,9 @@ mod tests {
     }
 
     fn facts() -> impl Strategy<Value = Facts> {
-        (0..5_u8, 1..4_u32, 1..4_u32, any::<[bool; 3]>()).prop_map(|(gate, priority, weight, [lacks, full, held])| {
-            Facts {
+        const FOOTINGS: [Footing; 3] = [Footing::InStep, Footing::OutOfStep, Footing::WrongChain];
+        (0..5_u8, 0..3_u8, 1..4_u32, 1..4_u32, any::<[bool; 3]>()).prop_map(
+            |(gate, footing, priority, weight, [lacks, full, held])| Facts {
                 gate: match gate {
                     0 => Gate::Trial,
                     1 => Gate::Shut { until: ms(500) },
@@ -765,13 +775,14 @@ mod tests {
                     _ => Gate::Open,
                 },
                 held,
+                footing: FOOTINGS[usize::from(footing)],
                 priority,
                 weight,
                 in_flight: 0,
                 supports: !lacks,
                 room: !full,
-            }
-        })
+            },
+        )
     }
 
     /// How an attempt of the property below ends, and after how many ms; it is late where its time runs out before.

@@ -1,6 +1,7 @@
 //! Who can be asked: what ranking needs to know of a provider, and which ones a call has tried.
 
 use super::breaker::Trial;
+use super::footing::Footing;
 use super::standing::Gate;
 use crate::limits::PROVIDERS_PER_CHAIN_MAX;
 use crate::time::Instant;
@@ -24,6 +25,8 @@ pub struct Facts {
     /// Its gate is open, but its traffic is still ramping up and this call should go to another that is ready, if there
     /// is one.
     pub held: bool,
+    /// For the call at hand: one that does not depend on the head finds nobody out of step.
+    pub footing: Footing,
     /// Lower is preferred.
     pub priority: u32,
     /// Share among equals; at least 1.

@@ -5,6 +5,7 @@
 //! of it. Worked out anew for each attempt and kept nowhere; what it is worked out from, and why so, stands in `rank`.
 
 use super::candidates::Facts;
+use super::footing::Footing;
 use super::latency::{Evidence, Latencies};
 use super::random::Random;
 use super::rank::{Demand, IN_FLIGHT_DOUBLES};
@@ -83,6 +84,7 @@ pub(super) enum Rank {
     Held,
     RiskyTrial,
     Poor,
+    Behind,
     Shut,
     Parked,
 }
@@ -90,6 +92,7 @@ pub(super) enum Rank {
 impl Rank {
     const fn of(facts: &Facts, repeatable: bool, poor: bool) -> Self {
         match facts.gate {
+            Gate::Open | Gate::Trial if !matches!(facts.footing, Footing::InStep) => Self::Behind,
             Gate::Open if poor => Self::Poor,
             Gate::Open if facts.held => Self::Held,
             Gate::Open => Self::Ready,
@@ -139,6 +142,11 @@ impl Cost {
     /// No gate stands in its way, or one that a trial opens.
     pub(super) const fn is_open(&self) -> bool {
         self.key >> RANK_SHIFT < Rank::Shut as u64
+    }
+
+    /// Its gate is open, but its footing is not.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.key >> RANK_SHIFT == Rank::Behind as u64
     }
 
     /// The first of equals is asked: providers are looked at in their order.

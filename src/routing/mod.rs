@@ -3,7 +3,7 @@
 //! ```text
 //!   Attempts ──asks──▶ Ranker ──reads──▶ Standing = Breaker + Cooldowns   (one per provider, all shards)
 //!   (one per call)     (per shard          Outbound + Allotment           (one per provider; one per shard beside it)
-//!      │                and chain)         Heads                          (one per chain, in control; shards see masks)
+//!      │                and chain)         Heads                          (one per chain, in control; shards see a word each)
 //!      ▼                   │               Learned                        (one per provider and shard)
 //!   HedgeBudget            │                 ▲
 //!   (one per shard)        │              Probes: what a node asks by itself (one per chain, in control)
@@ -18,9 +18,9 @@
 //! seeds are handed in, so that the simulator can drive it all.
 //!
 //! What may keep a call from a provider, and who knows it: trouble and rate limits ([`Standing`]), our plan with it
-//! ([`Outbound`]), its place on the chain ([`Heads`]), what it has shown that it cannot do ([`Learned`]).
+//! ([`Outbound`]), its place on the chain ([`Heads`], as shards see it [`Footing`]), what it has shown that it cannot do ([`Learned`]).
 //!
-//! Reading order, of a shard: `health` (the words), `breaker`, `cooldown`, `standing`, `outbound`, `learned`, `latency`,
+//! Reading order, of a shard: `health` (the words), `breaker`, `cooldown`, `standing`, `footing`, `outbound`, `learned`, `latency`,
 //! `turns`, `cost`, `rank`, `hedge`, `attempt`; of control: `heads`, `probe`, `settings`, `sketch`, `window`, `score`,
 //! `explore`, `board`, `ranking`, `promote`, `regret`.
 
@@ -32,6 +32,7 @@ mod candidates;
 mod cooldown;
 mod cost;
 mod explore;
+mod footing;
 mod heads;
 mod health;
 mod hedge;
@@ -57,6 +58,7 @@ pub use board::Board;
 pub use breaker::{Admission, Breaker, BreakerConfig, FailureCounts, TRIAL_LEASE, Transition, Trial};
 pub use candidates::{Facts, Providers, Tried};
 pub use cooldown::{Cooldown, CooldownConfig, Cooldowns, Rest, RestChange};
+pub use footing::{Footing, FootingCell};
 pub use heads::{HeadEvent, HeadFacts, HeadLimits, Heads, HeadsConfig, Level};
 pub use health::{Health, Next};
 pub use hedge::{HedgeBudget, HedgeConfig, Hedging};

@@ -33,10 +33,13 @@
 //! 2. gate open, but [held back](super::Facts::held) while its traffic ramps up;
 //! 3. a trial, for a call that may not be repeated;
 //! 4. gate open, but below the success-rate floor;
-//! 5. shut, the one that opens soonest; 6. parked, likewise. Both only where `force` permits and within the
+//! 5. gate open, but [out of step](super::Footing) with the chain, for a call that depends on the head, or not asked for
+//!    its chain yet: where nobody better is left, the best of them by the call's strategy. Only where `force` permits: no
+//!    hedge goes there;
+//! 6. shut, the one that opens soonest; 7. parked, likewise. Both only where `force` permits and within the
 //!    [`Allowance`]: an answer is worth more than a rule.
 //!
-//! Providers that lack the method or have no room are never asked.
+//! Providers that lack the method or have no room are never asked, nor those of another chain: their answers are wrong.
 //!
 //! **Exploration**: control grants a shard some calls of a row that go to one provider for the evidence alone. The next
 //! first attempts of repeatable calls, by a strategy that goes by latency, are sent there (one in [`EXPLORE_APART`]),
@@ -49,6 +52,7 @@ use super::allowance::Allowance;
 use super::breaker::Trial;
 use super::candidates::{Providers, Tried};
 use super::cost::{Cost, Costs};
+use super::footing::Footing;
 use super::latency::Latencies;
 use super::random::Random;
 use super::ranking::{Explore, ROWS_MAX, Ranking, RowIndex};
@@ -194,6 +198,9 @@ impl Ranker {
             if best.is_nobody() {
                 return Err(survey.nobody());
             }
+            if best.is_behind() && !force {
+                return Err(survey.nobody());
+            }
             let forced = !best.is_open();
             if forced && !(force && self.allowance.take(now)) {
                 return Err(survey.nobody());
@@ -208,7 +215,7 @@ impl Ranker {
                 provider = survey.target.provider;
                 explored = self.explored(demand, best.provider, provider);
             }
-            if demand.strategy == Strategy::LoadBalanced && best.is_ready() {
+            if demand.strategy == Strategy::LoadBalanced && (best.is_ready() || best.is_behind()) {
                 self.turns.take(provider, survey.weights_of_round(now, providers));
             }
             if !survey.published {
@@ -259,6 +266,9 @@ impl Ranker {
             let provider = left.trailing_zeros() as usize;
             left &= left - 1;
             let facts = providers.facts(provider, now);
+            if facts.footing == Footing::WrongChain {
+                continue;
+            }
             if !facts.supports {
                 survey.unsupported = true;
                 continue;
@@ -270,7 +280,8 @@ impl Ranker {
             }
             let cost = costs.of(provider, &facts);
             survey.ready |= u64::from(cost.is_ready()) << provider;
-            if target == Some(provider) && facts.gate == Gate::Open {
+            survey.behind |= u64::from(cost.is_behind()) << provider;
+            if target == Some(provider) && facts.gate == Gate::Open && !cost.is_behind() {
                 survey.target = cost;
             }
             if cost.is_below(&survey.best) {
@@ -311,6 +322,8 @@ struct Survey {
     published: bool,
     /// A bit for each that is ready, held back or not.
     ready: u64,
+    /// A bit for each that would be, were its footing sure.
+    behind: u64,
     supported: bool,
     unsupported: bool,
     full: bool,
@@ -319,12 +332,12 @@ struct Survey {
 impl Survey {
     const fn new(published: bool) -> Self {
         let (best, target) = (Cost::NOBODY, Cost::NOBODY);
-        Self { best, target, published, ready: 0, supported: false, unsupported: false, full: false }
+        Self { best, target, published, ready: 0, behind: 0, supported: false, unsupported: false, full: false }
     }
 
     /// Those among whom the turn went round: all that are ready and not held back, or where there are none, the held.
     fn weights_of_round(&self, now: Instant, providers: &impl Providers) -> impl Iterator<Item = (usize, u32)> {
-        let (ready, held) = (self.ready, self.best.is_held());
+        let (ready, held) = (self.alike(), self.best.is_held());
         (0..PROVIDERS_PER_CHAIN_MAX)
             .filter(move |provider| ready & (1 << provider) != 0)
             .map(move |provider| (provider, providers.facts(provider, now)))
@@ -332,9 +345,14 @@ impl Survey {
             .map(|(provider, facts)| (provider, facts.weight.max(1)))
     }
 
+    /// A bit for each that may be asked as well as the best: where nobody's footing is sure, those count as ready.
+    const fn alike(&self) -> u64 {
+        if self.best.is_behind() { self.behind } else { self.ready }
+    }
+
     /// Whether someone is ready beside the one chosen.
     const fn leaves_ready(&self, chosen: usize) -> bool {
-        self.ready & !(1 << chosen) != 0
+        self.alike() & !(1 << chosen) != 0
     }
 
     const fn nobody(&self) -> Nobody {
@@ -359,6 +377,7 @@ mod tests {
     use std::cell::{Cell, RefCell};
 
     use super::super::candidates::Facts;
+    use super::super::footing::Footing;
     use super::super::latency::Evidence;
     use super::super::ranking::Entry;
     use super::super::standing::{Outcome, Standing, StandingConfig};
@@ -366,8 +385,16 @@ mod tests {
     use super::*;
 
     const CLASS: MethodClass = MethodClass::Read;
-    const READY: Facts =
-        Facts { gate: Gate::Open, held: false, priority: 1, weight: 1, in_flight: 0, supports: true, room: true };
+    const READY: Facts = Facts {
+        gate: Gate::Open,
+        held: false,
+        footing: Footing::InStep,
+        priority: 1,
+        weight: 1,
+        in_flight: 0,
+        supports: true,
+        room: true,
+    };
     const HELD: Facts = Facts { held: true, ..READY };
 
     fn ms(ms: u64) -> Instant {
@@ -454,7 +481,9 @@ mod tests {
         let gate = |gate| Facts { gate, ..READY };
         let lacks = Facts { supports: false, ..READY };
         let full = Facts { room: false, ..READY };
-        let cases: [Case<'_>; 19] = [
+        let behind = Facts { footing: Footing::OutOfStep, ..READY };
+        let wrong = Facts { footing: Footing::WrongChain, ..READY };
+        let cases: [Case<'_>; 25] = [
             (Fastest, &[30, 10, 20], &[READY; 3], &[1, 2, 0]),
             (Fastest, &[10, 10, 10], &[READY; 3], &[0, 1, 2]),
             (Fastest, &[30, 10, 0], &[READY; 3], &[2, 1, 0]),
@@ -474,11 +503,37 @@ mod tests {
             (Fastest, &[20, 10, 30], &[HELD, HELD, gate(shut(9))], &[1, 0, 2]),
             (Fastest, &[10, 20, 30], &[HELD, READY, gate(Gate::Trial)], &[2, 1, 0]),
             (Priority, &[10, 20, 30], &[HELD, Facts { priority: 9, ..READY }, HELD], &[1, 0, 2]),
+            (Fastest, &[10, 20, 30], &[behind, HELD, READY], &[2, 1, 0]),
+            (Fastest, &[30, 20, 10], &[behind, behind, gate(shut(1))], &[1, 0, 2]),
+            (Priority, &[30, 10, 20], &[behind, Facts { priority: 2, ..behind }, gate(parked(1))], &[0, 1, 2]),
+            (Fastest, &[10, 0], &[READY, Facts { gate: Gate::Trial, ..behind }], &[0, 1]),
+            (Fastest, &[10, 20], &[Facts { footing: Footing::Unasked, ..READY }, READY], &[1, 0]),
+            (Fastest, &[10, 20, 30], &[wrong, Facts { gate: shut(1), ..wrong }, READY], &[2]),
         ];
         for (strategy, means_ms, facts, expected) in cases {
             let order = order(&mut knowing(means_ms), demand(strategy), &Table::new(facts));
             assert_eq!(order, expected, "{strategy:?} {means_ms:?} {facts:?}");
         }
+    }
+
+    #[test]
+    fn those_whose_footing_is_not_sure_are_ready_among_themselves_alone() {
+        let pick = |facts: &[Facts], force| {
+            knowing(&[10, 20]).pick(ms(0), demand(Strategy::Fastest), Tried::none(), force, &Table::new(facts))
+        };
+        let behind = Facts { footing: Footing::OutOfStep, ..READY };
+        let to = |provider, spare| Ok(Pick { provider, trial: None, forced: false, spare, explored: None });
+        assert_eq!(pick(&[behind, behind], true), to(0, true));
+        assert_eq!(pick(&[behind, READY], true), to(1, false));
+        assert_eq!(pick(&[behind, Facts { gate: shut(1), ..READY }], true), to(0, false));
+        assert_eq!(pick(&[behind, behind], false), Err(Nobody::Out), "no hedge goes there");
+        let facts = [Facts { footing: Footing::WrongChain, ..READY }];
+        assert_eq!(pick(&facts, true), Err(Nobody::Out));
+        let mut ranker = knowing(&[10, 20]);
+        let table = Table::new(&[behind, Facts { footing: Footing::Unasked, ..READY }]);
+        let turns = (0..4).map(|_| ranker.pick(ms(0), demand(Strategy::LoadBalanced), Tried::none(), true, &table));
+        let turns: Vec<_> = turns.map(|pick| pick.expect("a pick").provider).collect();
+        assert_eq!(turns, [0, 1, 0, 1]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::Shard;
 use super::door::Ask;
 use super::view::Chain;
-use crate::routing::{Facts, Gate, Providers, StandingConfig, Trial};
+use crate::jsonrpc::MethodClass;
+use crate::routing::{Facts, Footing, Gate, Providers, StandingConfig, Trial};
 use crate::time::Instant;
 
 pub(crate) struct Candidates<'a> {
@@ -13,6 +14,27 @@ pub(crate) struct Candidates<'a> {
     pub(crate) standing: &'a StandingConfig,
     /// The call's: it goes to those that come back, or does not, at every look.
     pub(crate) draw: u64,
+}
+
+impl Candidates<'_> {
+    /// What a provider's footing is to this call.
+    #[inline]
+    fn footing(&self, footing: Footing) -> Footing {
+        match footing {
+            Footing::OutOfStep if !depends_on_head(self.ask.info.class) => Footing::InStep,
+            other => other,
+        }
+    }
+}
+
+/// Whether calls of a class may ask about the chain's newest blocks, so that a provider which does not have them answers wrongly
+/// or not at all.
+///
+/// By class, and so on the safe side: which block a call names is not read from its params yet. A read of an old block
+/// passes a lagging provider by, too, which costs some of its capacity and no answer. Traces and methods unknown to us are
+/// about old blocks mostly, and few providers have them.
+const fn depends_on_head(class: MethodClass) -> bool {
+    !matches!(class, MethodClass::Trace | MethodClass::Other)
 }
 
 impl Providers for Candidates<'_> {
@@ -31,6 +53,7 @@ impl Providers for Candidates<'_> {
         Facts {
             gate,
             held: upstream.slot.standing.holds_back(now, self.draw, self.standing),
+            footing: self.footing(upstream.slot.footing.get()),
             priority: upstream.priority.get(),
             weight: upstream.weight.get(),
             in_flight: upstream.in_flight.get(),

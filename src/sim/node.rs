@@ -1,7 +1,7 @@
 //! The node: shards and control as far as they decide, in the order of `shard/door.rs`.
 //!
 //! The seams for what joins later: a hedge is a second [`Flight`] of the same call; an outbound limit and a head's lag
-//! are facts (`room`, `gate`); what the provider's head is stands in its [`Provider`](super::world::Provider).
+//! are facts (`room`, `footing`); what the provider's head is stands in its [`Provider`](super::world::Provider).
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use super::world::{CLASSES, Reply};
 use crate::jsonrpc::MethodClass;
 use crate::limits;
 use crate::routing::{
-    Attempt, Attempts, Board, BreakerConfig, CooldownConfig, FIRST_SHARE, Facts, Failure, Health, Next, Outcome,
-    Providers, Ranker, Ranking, RankingConfig, RowIndex, Standing, StandingConfig, Tally, Trial,
+    Attempt, Attempts, Board, BreakerConfig, CooldownConfig, FIRST_SHARE, Facts, Failure, Footing, Health, Next,
+    Outcome, Providers, Ranker, Ranking, RankingConfig, RowIndex, Standing, StandingConfig, Tally, Trial,
 };
 use crate::time::Instant;
 
@@ -233,6 +233,7 @@ impl Providers for Candidates<'_> {
         Facts {
             gate: standing.gate(now),
             held: standing.holds_back(now, self.draw, self.standing),
+            footing: Footing::InStep,
             priority: 1,
             weight: 1,
             in_flight: self.in_flight[provider],

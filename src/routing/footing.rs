@@ -1,0 +1,62 @@
+//! A provider's footing on its chain, as all shards see it: one word, written by control when it changes.
+//!
+//! [`Heads`](super::Heads) knows why; a call only needs to know whether the provider is to be asked. In the provider's own slot and
+//! not in a mask by position: it outlives a reload, and a call looks at it where it looks at the provider's gate.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Where a provider stands on its chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Footing {
+    /// Or its head is not known.
+    #[default]
+    InStep,
+    /// It lags, or is further ahead than anyone could be: for calls that depend on the head it is asked when nobody else is
+    /// left.
+    OutOfStep,
+    /// It says that it is another chain: never asked.
+    WrongChain,
+    /// It has not been asked yet which chain it is: for all calls, asked when nobody else is left. So one that a reload brings
+    /// waits for the first probe's end, and at a node's start nobody waits.
+    Unasked,
+}
+
+/// The word. Nothing else is published by it, so every access is relaxed.
+#[derive(Debug, Default)]
+pub struct FootingCell(AtomicU8);
+
+impl FootingCell {
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> Footing {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Footing::InStep,
+            1 => Footing::OutOfStep,
+            2 => Footing::WrongChain,
+            _ => Footing::Unasked,
+        }
+    }
+
+    /// Written only when it changes, so that shards keep the cache line.
+    pub fn set(&self, footing: Footing) {
+        if self.get() != footing {
+            self.0.store(footing as u8, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_read() {
+        let cell = FootingCell::default();
+        assert_eq!(cell.get(), Footing::InStep);
+        for footing in [Footing::Unasked, Footing::WrongChain, Footing::OutOfStep, Footing::InStep] {
+            cell.set(footing);
+            assert_eq!(cell.get(), footing);
+        }
+    }
+}
