@@ -553,3 +553,19 @@ pub const BREAKER_RATIO_CALLS_MAX: u64 = 1_000_000;
 
 /// Most of `breaker.trials`: they are counted in three bits of a word.
 pub const BREAKER_TRIALS_MAX: u64 = 7;
+
+// ---- Events ----
+
+/// Events kept for whoever comes late: an incident's, with what came before it.
+pub const EVENTS_KEPT_MAX: usize = 256;
+
+/// Events that a reader of `/api/events` may be behind; then it is sent away, to come back for what is kept.
+pub const EVENTS_BEHIND_MAX: usize = 256;
+
+/// Readers of `/api/events`: dashboards and operators, with most of the admin port's connections left to others.
+pub const EVENTS_READERS_MAX: usize = 32;
+const _: () = assert!(EVENTS_READERS_MAX * 4 <= ADMIN_CONNECTIONS_MAX);
+
+/// Silence after which a reader of `/api/events` is sent a comment: well below what proxies and the admin port cut.
+pub const EVENTS_ALIVE_EVERY: Duration = Duration::from_secs(15);
+const _: () = assert!(EVENTS_ALIVE_EVERY.as_secs() * 2 <= ADMIN_IDLE.as_secs());

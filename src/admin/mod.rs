@@ -1,10 +1,12 @@
-//! The admin port: health, what is known of chains and providers and how they are ranked, metrics. It reads; nothing here changes the node.
+//! The admin port: health, what is known of chains and providers and how they are ranked, events, metrics. It reads; nothing
+//! here changes the node.
 //!
 //! On control's thread, so it never costs a call more than the core that control runs on. What anybody may see (health,
 //! region, status) is made by [`bodies`], which the data port uses too. Everything but health asks for the token where there is one.
 
 mod auth;
 pub mod bodies;
+mod events;
 mod leaderboard;
 mod listener;
 mod metrics;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -46,6 +48,10 @@ pub fn router(view: Arc<View>) -> Router {
         .route(
             "/api/leaderboard/{chain}",
             get(|State(view): Shared, Path(chain): Path<String>| async move { leaderboard(&view, Some(&chain)) }),
+        )
+        .route(
+            "/api/events",
+            get(|State(view): Shared, headers: HeaderMap| async move { events::stream(&view, &headers) }),
         )
         .route("/metrics", get(|State(view): Shared| async move { metrics_page(&view) }))
         .layer(from_fn_with_state(Arc::clone(&view), auth::require));

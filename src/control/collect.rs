@@ -1,4 +1,5 @@
-//! Takes out of the shards' rings what waits there: rows for totals and ranking, events and access records into the log.
+//! Takes out of the shards' rings what waits there: rows for totals and ranking, events to whom they concern, access
+//! records into the log.
 //!
 //! A turn takes no more than the rings hold when it begins plus what comes meanwhile; the rings are bounded, so a turn
 //! is. What control does not take in time is delayed (rows) or dropped and counted (the rest) by the shards.
@@ -8,8 +9,9 @@ use std::time::Duration;
 
 use ringbuf::traits::Consumer;
 
+use super::events::Events;
 use crate::limits;
-use crate::link::{AccessRecord, ControlEnd, Event, EventKind, Row};
+use crate::link::{AccessRecord, ControlEnd, Row};
 
 /// Control's ends of all shards' rings.
 pub(super) struct Collector {
@@ -33,32 +35,12 @@ impl Collector {
         }
     }
 
-    /// Logs all waiting events and access records.
-    pub(super) fn reports(&mut self) {
+    /// Tells all waiting events, and logs all access records.
+    pub(super) fn reports(&mut self, events: &Events) {
         for end in &mut self.ends {
-            end.events.pop_iter().take(limits::EVENTS_IN_RING_MAX).for_each(|event| log_event(&event));
+            end.events.pop_iter().take(limits::EVENTS_IN_RING_MAX).for_each(|event| events.tell(event));
             end.access.pop_iter().take(limits::ACCESS_IN_RING_MAX).for_each(|record| log_access(&record));
         }
-    }
-}
-
-/// Tells of something that happened, here or in a shard.
-pub(super) fn log_event(event: &Event) {
-    let (chain, provider, kind) = (&*event.chain, &*event.provider, event.kind.name());
-    match event.kind {
-        EventKind::BreakerHalfOpen | EventKind::BreakerClosed => {
-            tracing::info!(target: "livechain::event", chain, provider, kind);
-        }
-        EventKind::Leads(class) => {
-            tracing::info!(target: "livechain::event", chain, provider, kind, class = class.name());
-        }
-        EventKind::Cooldown(time) | EventKind::Parked(time) => {
-            tracing::warn!(target: "livechain::event", chain, provider, kind, seconds = time.as_secs_f64());
-        }
-        EventKind::BreakerOpened | EventKind::Unauthorized => {
-            tracing::warn!(target: "livechain::event", chain, provider, kind);
-        }
-        EventKind::Panicked => tracing::error!(target: "livechain::event", chain, provider, kind),
     }
 }
 

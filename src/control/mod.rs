@@ -5,10 +5,11 @@
 //! rings. So everything here may block for a moment, none of it for long.
 //!
 //! In reading order: `start` makes the [`node`], whose loop is the rest of its life; `listeners`, `upgrade`, `names`, `tls` and
-//! `logging` are what it is made of; `publish`, `reload`, `collect`, `totals` and
-//! `rank` what it does; `life` when it ends.
+//! `logging` are what it is made of; `publish`, `reload`, `collect`, `totals`, `rank` and `events` what it does; `life` when
+//! it ends.
 
 mod collect;
+mod events;
 mod life;
 mod listeners;
 mod logging;
@@ -34,6 +35,7 @@ use crate::config::Config;
 use crate::shard::StartError;
 
 pub(crate) use collect::milliseconds;
+pub use events::{Events, Reader, Told};
 pub use listeners::ListenError;
 pub use logging::{Dropped, LogError};
 pub use rank::Rank;

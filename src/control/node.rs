@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::collect::{self, Collector};
+use super::collect::Collector;
 use super::life::{Life, Stop};
 use super::listeners::Listeners;
 use super::logging::Logs;
@@ -20,7 +20,7 @@ use super::view::View;
 use super::{RunError, Serving};
 use crate::admin;
 use crate::limits;
-use crate::link::Phase;
+use crate::link::{Event, EventKind, Phase};
 
 /// What a node is made of.
 pub(super) struct Parts {
@@ -108,7 +108,7 @@ impl Node {
                 Input::Names(changed) => self.on_names(changed),
                 Input::Takeover(takeover) => self.on_takeover(takeover),
                 Input::Rows => self.on_rows()?,
-                Input::Reports => self.parts.collector.reports(),
+                Input::Reports => self.parts.collector.reports(&self.parts.view.events),
                 Input::Time => {
                     self.life.on_time(Instant::now());
                 }
@@ -152,7 +152,10 @@ impl Node {
         let running = self.parts.publisher.newest();
         let reload = reload::load(path, &running.config);
         self.parts.view.reloads.count(reload.is_some());
-        let Some(reload) = reload else { return };
+        let Some(reload) = reload else {
+            self.parts.view.events.tell(Event::of_node(EventKind::ReloadRefused));
+            return;
+        };
         self.parts.names.read_system();
         self.parts.names.set_hosts(&reload.config);
         self.pending = Some((reload, Instant::now() + limits::NAMES_FIRST_WAIT));
@@ -183,6 +186,7 @@ impl Node {
         }
         tracing::info!(chains = config.chains.len(), "reloaded");
         self.parts.publisher.publish(config, tls, &self.parts.names);
+        self.parts.view.events.tell(Event::of_node(EventKind::Reloaded));
     }
 
     fn on_rows(&mut self) -> Result<(), RunError> {
@@ -207,9 +211,9 @@ impl Node {
         });
         totals.on_time(Instant::now());
         drop(totals);
-        rank.judge(now).iter().for_each(collect::log_event);
+        rank.judge(now).into_iter().for_each(|event| view.events.tell(event));
         let rankings = rank.publish(now);
-        rank.leaders(now).iter().for_each(collect::log_event);
+        rank.leaders(now).into_iter().for_each(|event| view.events.tell(event));
         drop(rank);
         publisher.publish_rankings(rankings);
     }
@@ -258,7 +262,7 @@ impl Node {
                     }
                 }
                 _ = look.tick() => {}
-                _ = self.reports.tick() => self.parts.collector.reports(),
+                _ = self.reports.tick() => self.parts.collector.reports(&self.parts.view.events),
                 _ = self.rows.tick() => self.collect_rows(),
             }
             if self.life.on_time(Instant::now()) {
@@ -267,10 +271,11 @@ impl Node {
                 break;
             }
         }
+        self.parts.collector.reports(&self.parts.view.events);
+        self.parts.view.events.close();
         if let Some(admin) = self.parts.admin {
             let _ = tokio::time::timeout(limits::ADMIN_LAST, admin.stop()).await;
         }
-        self.parts.collector.reports();
         tracing::info!("stopped");
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::events::Events;
 use super::logging::Dropped;
 use super::rank::Rank;
 use super::totals::Totals;
@@ -21,6 +22,7 @@ pub struct View {
     pub log_lines_dropped: Dropped,
     /// Configs taken over by a reload, and those refused.
     pub reloads: Reloads,
+    pub events: Events,
     snapshot: Slot<Snapshot>,
     totals: Mutex<Totals>,
     rank: Mutex<Rank>,
@@ -51,6 +53,7 @@ impl View {
             epoch,
             log_lines_dropped,
             reloads: Reloads::default(),
+            events: Events::default(),
             snapshot: Slot::new(snapshot),
             totals: Mutex::new(Totals::new(epoch)),
             rank: Mutex::new(rank),

@@ -167,6 +167,7 @@ impl Row {
 /// Something that an operator wants to know.
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// Empty, with the provider, where the node itself is meant.
     pub chain: std::sync::Arc<str>,
     pub provider: std::sync::Arc<str>,
     pub kind: EventKind,
@@ -188,6 +189,23 @@ pub enum EventKind {
     Panicked,
     /// It is ranked best for a class now, and another was before.
     Leads(MethodClass),
+    /// It says that it is the chain of this id: not asked for anything.
+    WrongChain(u64),
+    /// It says again that it is the right one.
+    RightChain,
+    /// So many blocks behind the chain's head: not asked for what depends on it.
+    Lagging(u64),
+    /// So many blocks ahead of what the majority has: likewise.
+    FarAhead(u64),
+    /// It has caught up, or come back.
+    InStep,
+    /// A question of the node's own did not reach it.
+    Unreachable,
+    Reachable,
+    /// The node took a new config over.
+    Reloaded,
+    /// It refused one; the last good one holds.
+    ReloadRefused,
 }
 
 impl Event {
@@ -195,6 +213,12 @@ impl Event {
     #[must_use]
     pub fn of(slot: &ProviderSlot, kind: EventKind) -> Self {
         Self { chain: std::sync::Arc::clone(&slot.chain), provider: std::sync::Arc::clone(&slot.id), kind }
+    }
+
+    /// One of the node itself.
+    #[must_use]
+    pub fn of_node(kind: EventKind) -> Self {
+        Self { chain: "".into(), provider: "".into(), kind }
     }
 }
 
@@ -211,6 +235,42 @@ impl EventKind {
             Self::Unauthorized => "unauthorized",
             Self::Panicked => "panicked",
             Self::Leads(_) => "leads",
+            Self::WrongChain(_) => "wrong_chain",
+            Self::RightChain => "right_chain",
+            Self::Lagging(_) => "lagging",
+            Self::FarAhead(_) => "far_ahead",
+            Self::InStep => "in_step",
+            Self::Unreachable => "unreachable",
+            Self::Reachable => "reachable",
+            Self::Reloaded => "reloaded",
+            Self::ReloadRefused => "reload_refused",
+        }
+    }
+
+    /// How long it holds, where that is known.
+    #[must_use]
+    pub const fn lasts(self) -> Option<Duration> {
+        match self {
+            Self::Cooldown(time) | Self::Parked(time) => Some(time),
+            _ => None,
+        }
+    }
+
+    /// How far it is from the chain's head, where that is what happened.
+    #[must_use]
+    pub const fn blocks(self) -> Option<u64> {
+        match self {
+            Self::Lagging(blocks) | Self::FarAhead(blocks) => Some(blocks),
+            _ => None,
+        }
+    }
+
+    /// The chain that a provider says it is, where it is another.
+    #[must_use]
+    pub const fn chain_id(self) -> Option<u64> {
+        match self {
+            Self::WrongChain(said) => Some(said),
+            _ => None,
         }
     }
 }

@@ -52,8 +52,7 @@ fn admit(shard: &Rc<Shard>, stream: Stream, peer: SocketAddr) {
         let served = std::panic::AssertUnwindSafe(serve::serve(Rc::clone(&shard), stream, peer));
         if served.catch_unwind().await.is_err() {
             shard.counters.panics.add(1);
-            let event = Event { chain: "".into(), provider: "".into(), kind: EventKind::Panicked };
-            shard.recorder.event(event, &shard.counters);
+            shard.recorder.event(Event::of_node(EventKind::Panicked), &shard.counters);
         }
     })
     .detach();

@@ -1,0 +1,90 @@
+//! `/api/events`: what happens to providers, as it happens, as server-sent events.
+//!
+//! Each event has its kind as its name and its number as its id, so that a browser that comes back (`Last-Event-ID`) is told what
+//! it missed; one that comes for the first time is told the last ones there were. A reader who takes too little is sent away
+//! (`control::Events`), one who takes nothing is cut by the port's patience with silence.
+
+use std::convert::Infallible;
+use std::time::UNIX_EPOCH;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event as Sent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Serialize;
+
+use crate::control::{Told, View};
+use crate::limits;
+
+/// The stream; 503 while all places are taken.
+pub(super) fn stream(view: &View, headers: &HeaderMap) -> Response {
+    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let Some(reader) = view.events.read(seen.unwrap_or(0)) else {
+        let retry = [(header::RETRY_AFTER, limits::EVENTS_ALIVE_EVERY.as_secs().to_string())];
+        return (StatusCode::SERVICE_UNAVAILABLE, retry, "{\"error\":\"too many readers\"}\n").into_response();
+    };
+    let events = stream::unfold(reader, |mut reader| async {
+        let told = reader.next().await?;
+        Some((Ok::<_, Infallible>(sent(&told)), reader))
+    });
+    let alive = KeepAlive::new().interval(limits::EVENTS_ALIVE_EVERY);
+    ([(header::CACHE_CONTROL, "no-store")], Sse::new(events).keep_alive(alive)).into_response()
+}
+
+fn sent(told: &Told) -> Sent {
+    Sent::default().id(told.number.to_string()).event(told.event.kind.name()).data(body(told))
+}
+
+/// On one line, as the format wants it.
+fn body(told: &Told) -> String {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        at_ms: u128,
+        kind: &'static str,
+        /// Empty, with the provider, where the node itself is meant.
+        chain: &'a str,
+        provider: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        blocks: Option<u64>,
+        /// The chain that the provider says it is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        said: Option<u64>,
+    }
+    let event = &told.event;
+    let body = Body {
+        at_ms: told.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis(),
+        kind: event.kind.name(),
+        chain: &event.chain,
+        provider: &event.provider,
+        seconds: event.kind.lasts().map(|time| time.as_secs_f64()),
+        blocks: event.kind.blocks(),
+        said: event.kind.chain_id(),
+    };
+    super::bodies::json(&body).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::link::{Event, EventKind};
+
+    #[test]
+    fn an_event_says_what_belongs_to_its_kind() {
+        let cases = [
+            (EventKind::BreakerOpened, r#""kind":"breaker_opened","chain":"base","provider":"alpha"}"#),
+            (EventKind::Cooldown(Duration::from_millis(1500)), r#""provider":"alpha","seconds":1.5}"#),
+            (EventKind::Lagging(10), r#""kind":"lagging","chain":"base","provider":"alpha","blocks":10}"#),
+            (EventKind::WrongChain(56), r#""provider":"alpha","said":56}"#),
+        ];
+        for (kind, end) in cases {
+            let event = Event { chain: "base".into(), provider: "alpha".into(), kind };
+            let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+            let text = body(&Told { number: 7, at, event });
+            assert!(text.starts_with(r#"{"at_ms":1700000000123,"#) && text.ends_with(end), "{text}");
+        }
+    }
+}
