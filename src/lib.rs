@@ -34,6 +34,8 @@
 //! - *call*: one JSON-RPC request; *batch*: several in one HTTP request, each an *item*.
 //! - *attempt*: one asking of one provider; a call has one or more.
 //! - *class*: of a method, those of like cost; of an error, those that mean the same.
+//! - *head*: a chain's newest block; *lag*: blocks behind it; *footing*: where a provider stands on its chain.
+//! - *probe*: a question of the node's own to a provider.
 //! - *gate*: whether a provider may be asked: its *breaker* (transport failures) and its *cooldown* (its own limits).
 //! - *row*: what a shard measured of a provider and a class, or a method by itself; *ranking*: what control made of all rows.
 //! - *explored*: a call that goes to another than the best, for the evidence alone.

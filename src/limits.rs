@@ -383,6 +383,10 @@ const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two(), "the kernel's ring need
 pub const LISTEN_BACKLOG: i32 = 4096;
 
 /// How often events and access records are taken out of their rings.
+/// How often rows are merged. Four times a second is fresh for a scrape, and a ring of rows is not full by then.
+pub const ROWS_EVERY: Duration = Duration::from_millis(250);
+
+/// How often events and access records are taken out of their rings, and probes that are due are sent.
 pub const REPORTS_EVERY: Duration = Duration::from_millis(100);
 
 /// How much of the past the percentiles of pages tell about: this much to twice this much. Shorter leaves a provider
@@ -555,6 +559,28 @@ pub const BREAKER_RATIO_CALLS_MAX: u64 = 1_000_000;
 pub const BREAKER_TRIALS_MAX: u64 = 7;
 
 // ---- Events ----
+// ---- Probes, heads and events ----
+
+/// Orders to one shard for questions of the node's own, and words on the way back. Control sends one a provider at a time:
+/// what finds no room waits its lease, a few seconds.
+pub const PROBES_IN_RING_MAX: usize = 256;
+
+/// Probes that one shard has under way: providers that hang hold no more of its connections and timers than this.
+pub const PROBES_RUNNING_MAX: usize = 64;
+const _: () = assert!(PROBES_RUNNING_MAX <= PROBES_IN_RING_MAX);
+
+/// A probe without a word is forgotten this long after its deadline: it was lost with its shard, or waited for room.
+pub const PROBE_LEASE_BEYOND: Duration = Duration::from_secs(10);
+
+/// Default of `probes.timeout`, in ms: five times what clients give the same call, so that a provider is only called
+/// unreachable when it is.
+pub const PROBE_TIMEOUT_MS_DEFAULT: u64 = 5_000;
+
+/// Most of `probes.busy_calls`: nothing is ever busy.
+pub const PROBE_BUSY_CALLS_MAX: u64 = 1_000_000_000;
+
+/// Most of a lag in blocks: a day's of the fastest chain.
+pub const LAG_BLOCKS_MAX: u64 = 1_000_000;
 
 /// Events kept for whoever comes late: an incident's, with what came before it.
 pub const EVENTS_KEPT_MAX: usize = 256;

@@ -19,7 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::bodies;
 use super::state::{BreakerState, chain_usable, rest};
-use crate::control::View;
+use crate::control::{ENDS, View};
 use crate::jsonrpc::{MethodClass, Reason};
 use crate::limits::LATENCY_BUCKETS_US;
 use crate::link::{Counters, Outcome, ProviderEntry, Snapshot};
@@ -54,6 +54,7 @@ impl Collector for Page {
         sheet.failures(&view.counters)?;
         sheet.chains(&snapshot, now)?;
         sheet.providers(&snapshot, now)?;
+        sheet.heads(view, &snapshot)?;
         sheet.attempts(view, &snapshot)?;
         sheet.ranking(view, &snapshot, now)?;
         sheet.regret(view, &snapshot)
@@ -150,6 +151,37 @@ impl Sheet<'_> {
         self.gauge("provider_rest", "How long it is still left alone after a limit", Some(&Unit::Seconds), rows)?;
         let rows = all(snapshot).map(|provider| (labels(provider), provider.addresses.len() as u64));
         self.gauge("provider_addresses", "Addresses that its name leads to", None, rows)
+    }
+
+    fn heads(&mut self, view: &View, snapshot: &Snapshot) -> fmt::Result {
+        let watch = view.watch();
+        let heads = snapshot.chains.iter();
+        let heads = heads.filter_map(|chain| Some((vec![("chain", escape(&chain.name))], watch.head(&chain.name)?)));
+        self.gauge("chain_head", "The newest block that the majority of providers has", None, heads)?;
+        let facts = || all(snapshot).filter_map(|provider| Some((provider, watch.facts(provider.slot.number)?)));
+        let heard = || facts().filter_map(|(provider, facts)| Some((labels(provider), facts.heard?.0, facts.lag)));
+        let rows = heard().map(|(labels, block, _)| (labels, block));
+        self.gauge("provider_head", "Its newest block, as it said last", None, rows)?;
+        let rows = heard().map(|(labels, _, lag)| (labels, lag));
+        self.gauge("provider_lag_blocks", "Blocks behind the chain's head when it said so", None, rows)?;
+        let rows = all(snapshot).map(|provider| (labels(provider), provider.slot.footing.get() as u64));
+        self.gauge(
+            "provider_footing",
+            "0 in step with its chain, 1 out of step, 2 another chain, 3 not asked",
+            None,
+            rows,
+        )?;
+        let rows = facts().map(|(provider, facts)| (labels(provider), u64::from(facts.unreachable)));
+        self.gauge("provider_unreachable", "1 after a probe that did not reach it", None, rows)?;
+        let ended = all(snapshot).filter_map(|provider| Some((provider, watch.ended(provider.slot.number)?)));
+        let rows = ended.flat_map(|(provider, ended)| {
+            ENDS.into_iter().zip(ended).map(move |(end, count)| {
+                let mut labels = labels(provider);
+                labels.push(("end", end.to_owned()));
+                (labels, count)
+            })
+        });
+        self.counter("probes", "Questions of the node's own to providers", None, rows)
     }
 
     fn attempts(&mut self, view: &View, snapshot: &Snapshot) -> fmt::Result {

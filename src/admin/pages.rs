@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::bodies::json;
-use super::state::{BreakerState, chain_usable, rest};
-use crate::control::{Percentiles, Totals, View, milliseconds};
+use super::state::{BreakerState, chain_usable, out, rest};
+use crate::control::{Percentiles, Totals, View, Watch, milliseconds};
 use crate::jsonrpc::MethodClass;
 use crate::link::{ChainEntry, Outcome, ProviderEntry};
 use crate::time::Instant;
@@ -23,9 +23,12 @@ pub(super) fn chains(view: &View) -> String {
         block_time_ms: u128,
         strategy: &'static str,
         usable: bool,
+        /// The newest block that the majority of providers has; null while nobody has said.
+        head: Option<u64>,
+        max_lag_blocks: u64,
         providers: Vec<&'a str>,
     }
-    let (snapshot, now) = (view.snapshot(), view.now());
+    let (snapshot, now, watch) = (view.snapshot(), view.now(), view.watch());
     let chains: Vec<_> = snapshot
         .chains
         .iter()
@@ -36,6 +39,8 @@ pub(super) fn chains(view: &View) -> String {
             block_time_ms: chain.config.block_time.as_millis(),
             strategy: chain.config.strategy.name(),
             usable: chain_usable(chain, now),
+            head: watch.head(&chain.name),
+            max_lag_blocks: chain.config.head_limits(&snapshot.config.heads).max_lag,
             providers: chain.providers.iter().map(|provider| &*provider.slot.id).collect(),
         })
         .collect();
@@ -45,9 +50,9 @@ pub(super) fn chains(view: &View) -> String {
 /// Every provider, with how it stands and what was measured of it.
 #[must_use]
 pub(super) fn providers(view: &View) -> String {
-    let (snapshot, now, totals) = (view.snapshot(), view.now(), view.totals());
+    let (snapshot, now, watch, totals) = (view.snapshot(), view.now(), view.watch(), view.totals());
     let of_chain = |chain: &'_ ChainEntry| -> Vec<Provider> {
-        chain.providers.iter().map(|provider| Provider::new(provider, &totals, now)).collect()
+        chain.providers.iter().map(|provider| Provider::new(provider, &totals, &watch, now)).collect()
     };
     let providers: Vec<_> = snapshot.chains.iter().flat_map(|chain| of_chain(chain)).collect();
     json(&serde_json::json!({ "providers": providers }))
@@ -64,8 +69,22 @@ struct Provider {
     breaker: &'static str,
     /// Absent while it is not left alone.
     rest: Option<RestOf>,
+    /// Why it is passed over; null while it is not.
+    out: Option<&'static str>,
+    /// Null while it has not said.
+    head: Option<Head>,
+    /// The last question of the node's own did not reach it.
+    unreachable: bool,
     /// Those that it was asked for.
     classes: Vec<Class>,
+}
+
+#[derive(Serialize)]
+struct Head {
+    block: u64,
+    /// Blocks behind the chain's, when it said so.
+    lag: u64,
+    age_s: f64,
 }
 
 #[derive(Serialize)]
@@ -93,8 +112,12 @@ struct Latency {
 }
 
 impl Provider {
-    fn new(provider: &ProviderEntry, totals: &Totals, now: Instant) -> Self {
+    fn new(provider: &ProviderEntry, totals: &Totals, watch: &Watch, now: Instant) -> Self {
         let slot = &provider.slot;
+        let facts = watch.facts(slot.number);
+        let age = |at| milliseconds(now.since(at)) / 1e3;
+        let head =
+            facts.and_then(|facts| facts.heard.map(|(block, at)| Head { block, lag: facts.lag, age_s: age(at) }));
         let scheme = if slot.url.tls { "https" } else { "http" };
         Self {
             chain: slot.chain.to_string(),
@@ -105,6 +128,9 @@ impl Provider {
             addresses: provider.addresses.len(),
             breaker: BreakerState::of(provider, now).name(),
             rest: rest(provider, now).map(|(why, seconds)| RestOf { why, seconds }),
+            out: out(provider, watch.out(slot), now),
+            head,
+            unreachable: facts.is_some_and(|facts| facts.unreachable),
             classes: MethodClass::ALL.iter().filter_map(|&class| Class::new(slot.number, class, totals)).collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::jsonrpc::MethodClass;
 use crate::link::{ChainEntry, ProviderEntry};
-use crate::routing::{Admission, Rest, Score, StandingConfig};
+use crate::routing::{Admission, Footing, Rest, Score, StandingConfig};
 use crate::time::Instant;
 
 /// A provider's breaker in one word.
@@ -46,11 +46,23 @@ pub fn rest(provider: &ProviderEntry, now: Instant) -> Option<(&'static str, f64
     Some((word, until.since(now).as_secs_f64()))
 }
 
-/// Whether calls can be sent to `provider`: its address is known and its breaker lets them. A rest does not count:
-/// it ends by itself, and a provider that limits us is alive.
+/// Whether calls can be sent to `provider`: its address is known, its breaker lets them, and it is of the right chain. A
+/// rest does not count: it ends by itself, and a provider that limits us is alive.
 #[must_use]
 pub fn provider_usable(provider: &ProviderEntry, now: Instant) -> bool {
-    !provider.addresses.is_empty() && BreakerState::of(provider, now) != BreakerState::Open
+    !provider.addresses.is_empty()
+        && BreakerState::of(provider, now) != BreakerState::Open
+        && provider.slot.footing.get() != Footing::WrongChain
+}
+
+/// Why `provider` is passed over, if it is, in one word: what keeps it from most calls comes first. `footing`: why it is out as
+/// far as its chain goes.
+#[must_use]
+pub fn out(provider: &ProviderEntry, footing: Option<&'static str>, now: Instant) -> Option<&'static str> {
+    let wrong = footing.filter(|_| provider.slot.footing.get() == Footing::WrongChain);
+    let unresolved = provider.addresses.is_empty().then_some("unresolved");
+    let open = (BreakerState::of(provider, now) == BreakerState::Open).then_some("breaker");
+    wrong.or(unresolved).or(open).or_else(|| Some(rest(provider, now)?.0)).or(footing)
 }
 
 /// Whether calls on `chain` can be answered.

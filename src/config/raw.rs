@@ -7,6 +7,7 @@
 //! Every field is a [`Given`], so that one wrong value leaves the others readable. What relates two keys, or a key and
 //! the machine, is `check`'s.
 
+mod probes;
 mod ranking;
 mod standing;
 
@@ -20,6 +21,8 @@ use super::values::{
 };
 use crate::jsonrpc::BLOCKED_BY_DEFAULT;
 use crate::limits;
+use probes::Lag;
+pub(crate) use probes::{Heads, Probes};
 pub(crate) use ranking::Ranking;
 pub(crate) use standing::{Breaker, Cooldown};
 
@@ -55,6 +58,8 @@ pub(crate) struct File {
     pub ranking: Given<Ranking>,
     pub breaker: Given<Breaker>,
     pub cooldown: Given<Cooldown>,
+    pub probes: Given<Probes>,
+    pub heads: Given<Heads>,
     pub life: Given<Life>,
     pub log: Given<Log>,
     pub chains: Given<Vec<Given<Chain>>>,
@@ -337,6 +342,8 @@ pub(crate) struct Chain {
     /// How often a block comes.
     #[serde(default = "default_block_time")]
     pub block_time: Given<BlockTime>,
+    /// Blocks that a provider may lag. Default: those of `heads.lag_time`, and `heads.lag_blocks_min` at the least.
+    pub max_lag_blocks: Option<Given<Lag>>,
     /// How providers are chosen where the path names no strategy.
     #[serde(default)]
     pub strategy: Given<Routing>,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::routing::{RankingConfig, StandingConfig};
+use crate::routing::{ProbeConfig, RankingConfig, StandingConfig};
 
 /// The least that is a config.
 const CHAIN: &str =
@@ -245,6 +245,28 @@ fn a_default_gives_way_to_a_written_bound() {
     assert_eq!(config.rpc.batch_in_flight_max, 8);
     assert_eq!(config.upstream.connections_warm, 1);
     assert_eq!(config.breaker.by.cooldown.as_secs(), 1);
+}
+
+#[test]
+fn heads_are_asked_for_before_the_last_word_is_old() {
+    check_before_chain(
+        "[probes]\nevery_busy = \"3m\"",
+        &[(2, 14, "(`heads.believed`), whose default holds: set both")],
+    );
+    check_before_chain("[probes]\nevery = \"1m\"", &[(2, 9, "(`every_busy`), whose default holds: set both")]);
+    let config = fine(&format!("[heads]\nbelieved = \"5s\"\n{CHAIN}"));
+    let ProbeConfig { every, every_busy, lease, .. } = config.probes.pace;
+    assert_eq!((every.as_secs(), every_busy.as_secs(), lease.as_secs()), (5, 5, 15));
+    let config = fine(&format!("[probes]\ntimeout = \"1m\"\n{CHAIN}"));
+    assert_eq!((config.probes.enabled, config.probes.pace.lease.as_secs()), (true, 70));
+}
+
+#[test]
+fn a_chain_may_say_how_far_its_providers_may_lag() {
+    for (line, lag) in [("", 3), ("block_time = \"2s\"\n", 15), ("max_lag_blocks = 0\n", 0)] {
+        let config = fine(&CHAIN.replace("id = 1\n", &format!("id = 1\n{line}")));
+        assert_eq!(config.chains[0].head_limits(&config.heads).max_lag, lag, "{line}");
+    }
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::Secret;
 use crate::jsonrpc::{MethodClass, Override};
-use crate::routing::{BreakerConfig, CooldownConfig, RankingConfig, StandingConfig, Strategy};
+use crate::routing::{
+    BreakerConfig, CooldownConfig, HeadLimits, HeadsConfig, ProbeConfig, RankingConfig, StandingConfig, Strategy,
+};
 
 /// Everything a node runs on.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,9 @@ pub struct Config {
     pub ranking: Ranking,
     pub breaker: Breaker,
     pub cooldown: CooldownConfig,
+    pub probes: Probes,
+    /// But for `max_lag_blocks`, which is a chain's own.
+    pub heads: HeadsConfig,
     pub life: Life,
     pub log: Log,
     /// In the order of the file; names and ids are unique.
@@ -139,6 +144,16 @@ pub struct Breaker {
     pub by: BreakerConfig,
 }
 
+/// What the node asks providers by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probes {
+    pub enabled: bool,
+    /// For one question's answer.
+    pub timeout: Duration,
+    /// How often.
+    pub pace: ProbeConfig,
+}
+
 /// Coming up and going down.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Life {
@@ -175,9 +190,19 @@ pub struct Chain {
     /// What `net_version` answers.
     pub network_id: u64,
     pub block_time: Duration,
+    /// Blocks that a provider may lag; none: as many as `heads` makes of the block time.
+    pub max_lag_blocks: Option<u64>,
     pub strategy: Strategy,
     /// In the order of the file; ids are unique within the chain; at least one.
     pub providers: Vec<Provider>,
+}
+
+impl Chain {
+    /// How far apart its providers may be, by what holds for all chains.
+    #[must_use]
+    pub fn head_limits(&self, heads: &HeadsConfig) -> HeadLimits {
+        HeadsConfig { max_lag_blocks: self.max_lag_blocks, ..*heads }.limits(self.block_time)
+    }
 }
 
 /// One upstream of a chain, its region's addresses already chosen.

@@ -5,8 +5,8 @@
 //! rings. So everything here may block for a moment, none of it for long.
 //!
 //! In reading order: `start` makes the [`node`], whose loop is the rest of its life; `listeners`, `upgrade`, `names`, `tls` and
-//! `logging` are what it is made of; `publish`, `reload`, `collect`, `totals`, `rank` and `events` what it does; `life` when
-//! it ends.
+//! `logging` are what it is made of; `publish`, `reload`, `collect`, `totals`, `rank`, `events`, `watch` and `prober` what it
+//! does; `life` when it ends.
 
 mod collect;
 mod events;
@@ -16,6 +16,7 @@ mod logging;
 mod names;
 mod node;
 mod own_rows;
+mod prober;
 mod publish;
 mod rank;
 mod ratio;
@@ -26,6 +27,7 @@ mod tls;
 mod totals;
 mod upgrade;
 mod view;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -43,6 +45,7 @@ pub use tls::TlsError;
 pub use totals::{Percentiles, Total, Totals};
 pub use upgrade::UpgradeError;
 pub use view::{Reloads, View};
+pub use watch::{ENDS, Watch};
 
 /// Why a node did not start, or did not end well. Each says what to do where there is something to do.
 #[derive(Debug, thiserror::Error)]

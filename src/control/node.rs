@@ -12,6 +12,7 @@ use super::life::{Life, Stop};
 use super::listeners::Listeners;
 use super::logging::Logs;
 use super::names::Names;
+use super::prober::Prober;
 use super::publish::Publisher;
 use super::reload::{self, Reload};
 use super::signals::{Signal, Signals};
@@ -35,6 +36,7 @@ pub(super) struct Parts {
     pub(super) view: Arc<View>,
     pub(super) publisher: Publisher,
     pub(super) collector: Collector,
+    pub(super) prober: Prober,
     pub(super) admin: Option<admin::Server>,
 }
 
@@ -108,7 +110,7 @@ impl Node {
                 Input::Names(changed) => self.on_names(changed),
                 Input::Takeover(takeover) => self.on_takeover(takeover),
                 Input::Rows => self.on_rows()?,
-                Input::Reports => self.parts.collector.reports(&self.parts.view.events),
+                Input::Reports => self.on_reports(),
                 Input::Time => {
                     self.life.on_time(Instant::now());
                 }
@@ -200,6 +202,11 @@ impl Node {
             }
             None => Ok(()),
         }
+    }
+
+    fn on_reports(&mut self) {
+        self.parts.collector.reports(&self.parts.view.events);
+        self.parts.prober.on_time(&self.parts.view, &self.parts.publisher);
     }
 
     fn collect_rows(&mut self) {

@@ -92,6 +92,13 @@ impl Publisher {
         self.kept_rankings.push(rankings);
     }
 
+    /// Wakes one shard.
+    pub(super) fn ring_one(&self, shard: usize) {
+        if let Some(door) = self.doors.get(shard) {
+            door.bell.ring();
+        }
+    }
+
     /// Wakes every shard.
     pub(super) fn ring(&self) {
         self.doors.iter().for_each(|door| door.bell.ring());

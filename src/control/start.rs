@@ -16,6 +16,7 @@ use super::listeners::Listeners;
 use super::logging::Logs;
 use super::names::Names;
 use super::node::{Node, Parts};
+use super::prober::Prober;
 use super::publish::{Door, Publisher};
 use super::signals::Signals;
 use super::upgrade::{self, Farewell, Incumbent, Taken};
@@ -24,7 +25,7 @@ use super::{RunError, listeners, tls};
 use crate::admin;
 use crate::config::{self, Config};
 use crate::limits;
-use crate::link::{self, Bell, ControlEnd, Counters, Phase, PhaseCell, Slot, Snapshot};
+use crate::link::{self, Bell, ControlEnd, Counters, Phase, PhaseCell, ProbeControlEnd, Slot, Snapshot};
 use crate::shard::{self, Seed};
 
 /// Starts everything. Needs a runtime.
@@ -44,7 +45,7 @@ pub(super) async fn start(config: Config, path: Option<PathBuf>, logs: Logs) -> 
 
     let listeners = Arc::new(listeners);
     let incumbent = upgrade.take_over(&listeners).await;
-    let Shards { threads, phase, counters, snapshot, doors, ends, .. } = shards;
+    let Shards { threads, phase, counters, snapshot, doors, ends, probes, .. } = shards;
     let view = Arc::new(View::new(phase, counters, epoch, logs.dropped(), snapshot));
     let admin = match &listeners.admin {
         Some(listener) => Some(admin::Server::start(listener.try_clone()?, Arc::clone(&view))?),
@@ -52,6 +53,7 @@ pub(super) async fn start(config: Config, path: Option<PathBuf>, logs: Logs) -> 
     };
     let publisher = Publisher::new(Arc::clone(&view), doors);
     let collector = Collector::new(ends);
+    let prober = Prober::new(probes);
     Ok(Node::new(Parts {
         path,
         logs,
@@ -63,6 +65,7 @@ pub(super) async fn start(config: Config, path: Option<PathBuf>, logs: Logs) -> 
         view,
         publisher,
         collector,
+        prober,
         admin,
     }))
 }
@@ -138,6 +141,7 @@ struct Shards {
     snapshot: Arc<Snapshot>,
     doors: Vec<Door>,
     ends: Vec<ControlEnd>,
+    probes: Vec<ProbeControlEnd>,
     /// For the seeds.
     boot: u64,
     epoch: Instant,
@@ -155,6 +159,7 @@ impl Shards {
             snapshot,
             doors: Vec::new(),
             ends: Vec::new(),
+            probes: Vec::new(),
             boot: random()?,
             epoch,
         };
@@ -169,6 +174,7 @@ impl Shards {
 
     fn add(&mut self, core: usize, listeners: Vec<OwnedFd>) -> Result<(), RunError> {
         let (shard_end, control_end) = link::pair();
+        let (probes_shard, probes_control) = link::probe_pair();
         let (bell, doorbell) = Bell::new()?;
         let snapshots = Arc::new(Slot::new(Arc::clone(&self.snapshot)));
         let rankings = Arc::new(Slot::new(Arc::default()));
@@ -183,6 +189,7 @@ impl Shards {
             phase: Arc::clone(&self.phase),
             counters: Arc::clone(&counters),
             ends: shard_end,
+            probes: probes_shard,
             boot: self.boot,
             epoch: self.epoch,
         })?;
@@ -190,6 +197,7 @@ impl Shards {
         self.counters.push(counters);
         self.doors.push(Door { snapshots, rankings, bell });
         self.ends.push(control_end);
+        self.probes.push(probes_control);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::events::Events;
 use super::logging::Dropped;
 use super::rank::Rank;
 use super::totals::Totals;
+use super::watch::Watch;
 use crate::link::{Counters, PhaseCell, Slot, Snapshot};
 use crate::time::Instant;
 
@@ -26,6 +27,7 @@ pub struct View {
     snapshot: Slot<Snapshot>,
     totals: Mutex<Totals>,
     rank: Mutex<Rank>,
+    watch: Mutex<Watch>,
 }
 
 /// Reloads by result.
@@ -54,6 +56,7 @@ impl View {
             log_lines_dropped,
             reloads: Reloads::default(),
             events: Events::default(),
+            watch: Mutex::new(Watch::new(&snapshot)),
             snapshot: Slot::new(snapshot),
             totals: Mutex::new(Totals::new(epoch)),
             rank: Mutex::new(rank),
@@ -80,7 +83,13 @@ impl View {
         self.rank.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Locked before the totals, where both are.
+    pub fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.watch().take_over(&snapshot, self.now());
         self.snapshot.publish(snapshot);
     }
 }

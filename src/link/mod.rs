@@ -3,11 +3,13 @@
 //! Control publishes immutable [`Snapshot`]s into a [`Slot`] per shard and rings the shard's [`Doorbell`]; [`Rankings`]
 //! come by another slot and without a ring, since a shard without calls needs none. A shard sends back what it measured ([`Row`]s,
 //! by a ring of its own) and what happened ([`Event`]s), and lets control read its [`Counters`], which it alone writes.
-//! Nothing here makes a shard wait.
+//! What control wants asked of a provider goes the other way ([`ProbeOrder`]s, by a ring, and the doorbell). Nothing here
+//! makes a shard wait.
 
 mod bell;
 mod counters;
 mod phase;
+mod probe;
 mod ranked;
 mod report;
 mod slot;
@@ -16,6 +18,7 @@ mod snapshot;
 pub use bell::{Bell, Doorbell};
 pub use counters::{Counter, Counters, Gauge};
 pub use phase::{Phase, PhaseCell};
+pub use probe::{ProbeControlEnd, ProbeEnded, ProbeOrder, ProbeShardEnd, ProbeWord, probe_pair};
 pub use ranked::{Ranked, Rankings};
 pub use report::{AccessRecord, ControlEnd, Event, EventKind, MethodSum, Outcome, Row, RowKey, ShardEnd, pair};
 pub use slot::Slot;

@@ -17,10 +17,11 @@ pub(crate) struct Candidates<'a> {
 }
 
 impl Candidates<'_> {
-    /// What a provider's footing is to this call.
+    /// What a provider's footing is to this call. The node's own question is what finds it out.
     #[inline]
     fn footing(&self, footing: Footing) -> Footing {
         match footing {
+            _ if self.ask.probe.is_some() => Footing::InStep,
             Footing::OutOfStep if !depends_on_head(self.ask.info.class) => Footing::InStep,
             other => other,
         }

@@ -30,6 +30,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) info: &'static MethodInfo,
     /// Whether the attempts are to be told.
     trace: bool,
+    /// It is the node's own question, with a time of its own: no client's call.
+    pub(crate) probe: Option<Duration>,
 }
 
 /// What came of a call.
@@ -70,7 +72,17 @@ fn transaction(ask: &Ask<'_>) -> Option<TransactionHash> {
 impl<'a> Ask<'a> {
     pub(crate) fn new(route: &'a Route, call: jsonrpc::Call<'a>, trace: bool) -> Self {
         let info = jsonrpc::info(&call.method);
-        Self { route, call, info, trace }
+        Self { route, call, info, trace, probe: None }
+    }
+
+    /// The node's own question to the provider that `route` names.
+    pub(crate) fn probe(route: &'a Route, call: jsonrpc::Call<'a>, patience: Duration) -> Self {
+        Self { probe: Some(patience), ..Self::new(route, call, true) }
+    }
+
+    /// The time that it has.
+    fn patience(&self, view: &View) -> Duration {
+        self.probe.unwrap_or(view.snapshot.deadlines[self.info.class.index()])
     }
 }
 
@@ -130,6 +142,11 @@ pub(crate) async fn answer(shard: &Shard, view: &View, ask: &Ask<'_>) -> Answer 
     }
 }
 
+/// Asks what `ask` says, and answers nothing here: what the provider says is what is wanted.
+pub(crate) async fn probe(shard: &Shard, view: &View, ask: &Ask<'_>) -> Answer {
+    attempt(shard, view, ask, ask.call.raw, ask.route.only).await
+}
+
 /// Asks providers until one answers or none is left.
 async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: Option<usize>) -> Answer {
     let chain = &ask.route.chain;
@@ -137,7 +154,7 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
     let now = shard.clock.now();
     let row = chain.ranker.borrow().row_of(ask.info);
     let demand = Demand { strategy: ask.route.strategy, class, row, repeatable: ask.info.repeatable };
-    let deadline = now + view.snapshot.deadlines[class.index()];
+    let deadline = now + ask.patience(view);
     let mut attempts = Attempts::new(demand, deadline, view.snapshot.config.rpc.attempts_max);
     if let Some(provider) = only {
         attempts = attempts.only(provider);
@@ -197,7 +214,7 @@ async fn try_one(
     }
     let mut judged = match reply {
         Ok(reply) => judge::reply(shard, ask, upstream, reply, hash),
-        Err(error) => judge::no_reply(ask, &error, view.snapshot.deadlines[ask.info.class.index()]),
+        Err(error) => judge::no_reply(ask, &error, ask.patience(view)),
     };
     judged.acted |= sent_before;
     judged
@@ -225,6 +242,7 @@ fn note(
             sent,
             took,
             standing: view.standing,
+            probe: ask.probe.is_some(),
         });
         return;
     }
@@ -236,8 +254,8 @@ fn note(
         }
         return;
     };
-    let explored = attempt.explored;
-    let report = Report { chain, upstream, position, method, trial, explored, sent, took, standing: &view.standing };
+    let (explored, probe, standing) = (attempt.explored, ask.probe.is_some(), &view.standing);
+    let report = Report { chain, upstream, position, method, trial, explored, sent, took, standing, probe };
     report.tell(shard, health, judged.outcome(), judged.is_timed());
     if judged.unsupported() && ask.info.known() {
         upstream.lacks(ask.info.name, sent + took);

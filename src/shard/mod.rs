@@ -17,6 +17,7 @@ mod heap;
 mod idle;
 mod judge;
 mod place;
+mod probe;
 mod record;
 mod report;
 mod respond;
@@ -40,6 +41,7 @@ use self::buffers::Buffers;
 use self::clock::Clock;
 use self::heap::on_heap;
 use self::idle::IdleSet;
+use self::probe::Probing;
 use self::record::Recorder;
 use self::ring::Ring;
 use self::sent::SentTransactions;
@@ -58,6 +60,7 @@ pub(crate) struct Shard {
     pub(crate) timers: Rc<Timers>,
     pub(crate) buffers: Buffers,
     pub(crate) recorder: Recorder,
+    pub(crate) probing: Probing,
     pub(crate) counters: Arc<Counters>,
     pub(crate) idle: IdleSet,
     pub(crate) closing: Closing,

@@ -30,6 +30,8 @@ pub(crate) struct Report<'a> {
     /// Until the answer, or its first part, was there.
     pub(crate) took: Duration,
     pub(crate) standing: &'a StandingConfig,
+    /// No client's call: it says how the provider stands and is not counted.
+    pub(crate) probe: bool,
 }
 
 impl Report<'_> {
@@ -43,7 +45,9 @@ impl Report<'_> {
         let mut ranker = self.chain.ranker.borrow_mut();
         let own = (ranker.row_of(self.method) != class.into()).then_some(self.method);
         let key = RowKey { slot: slot.number, class, own };
-        shard.recorder.attempt(key, self.method, outcome, self.took);
+        if !self.probe {
+            shard.recorder.attempt(key, self.method, outcome, self.took);
+        }
         if timed {
             ranker.on_answer(self.position, class, now, self.took);
             if let Some(instead) = self.explored {
@@ -73,6 +77,7 @@ pub(crate) struct Pending {
     pub(crate) sent: Instant,
     pub(crate) took: Duration,
     pub(crate) standing: StandingConfig,
+    pub(crate) probe: bool,
 }
 
 impl Pending {
@@ -88,6 +93,7 @@ impl Pending {
             sent: self.sent,
             took: self.took,
             standing: &self.standing,
+            probe: self.probe,
         };
         let (health, outcome) =
             if whole { (Health::Good, Outcome::Success) } else { (Health::Failure, Outcome::Failure) };

@@ -18,6 +18,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use super::buffers::Buffers;
 use super::clock::Clock;
 use super::idle::IdleSet;
+use super::probe::{self, Probing};
 use super::record::Recorder;
 use super::ring::{Ring, RingOptions};
 use super::sent::SentTransactions;
@@ -27,7 +28,7 @@ use super::view::View;
 use super::{Shard, accept};
 use crate::jsonrpc::Scratch;
 use crate::limits;
-use crate::link::{Counters, Doorbell, Phase, PhaseCell, Rankings, ShardEnd, Slot, Snapshot};
+use crate::link::{Counters, Doorbell, Phase, PhaseCell, ProbeShardEnd, Rankings, ShardEnd, Slot, Snapshot};
 
 /// All that a shard gets from control. Everything shared is behind an `Arc` of its own cache lines.
 #[allow(missing_debug_implementations)] // ringbuf's ends have none
@@ -44,6 +45,7 @@ pub struct Seed {
     pub phase: Arc<PhaseCell>,
     pub counters: Arc<Counters>,
     pub ends: ShardEnd,
+    pub probes: ProbeShardEnd,
     /// Random, the same for all shards of this process: request ids begin from it.
     pub boot: u64,
     /// What [`crate::time::Instant::START`] stands for.
@@ -131,6 +133,7 @@ impl Shard {
             ring,
             clock,
             recorder: Recorder::new(seed.ends),
+            probing: Probing::new(seed.probes),
             counters: seed.counters,
             idle: IdleSet::default(),
             closing: Closing::default(),
@@ -193,7 +196,8 @@ async fn finish_clients(shard: &Rc<Shard>) {
     }
 }
 
-/// Takes over what control publishes even when no request comes, and hears that the node is closing.
+/// Takes over what control publishes even when no request comes, begins on the probes that it orders, and hears that the
+/// node is closing.
 async fn listen_to_bell(shard: Rc<Shard>, doorbell: Doorbell) {
     let mut bell = shard.ring.adopt(doorbell, SocketAddr::from(([0; 4], 0)));
     let mut rung = Vec::new();
@@ -202,6 +206,7 @@ async fn listen_to_bell(shard: Rc<Shard>, doorbell: Doorbell) {
         // The other end lives as long as the process: an error is as good as a ring, once.
         let heard = bell.read_into(&mut rung, limits::BELL_BYTES_MAX).await;
         shard.refresh();
+        probe::begin(&shard);
         if shard.phase() >= Phase::Closing {
             shard.closing.begin();
         }

@@ -48,6 +48,8 @@ impl Node {
             phase: Arc::clone(&phase),
             counters: Arc::new(Counters::default()),
             ends: shard_end,
+            // Nobody orders any.
+            probes: link::probe_pair().0,
             boot: 1,
             epoch: Instant::now(),
         };

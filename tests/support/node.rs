@@ -64,7 +64,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// No chain yet; ports of its own; quick to drain.
+    /// No chain yet; ports of its own; quick to drain; it asks nothing by itself, so that a provider sees the test's calls alone.
     pub fn new() -> Self {
         let (http, admin) = (ports::unused(), ports::unused());
         Self {
@@ -81,6 +81,7 @@ impl Setup {
         .set("listen", &format!("http = [\"{http}\"]"))
         .set("listen", &format!("admin = \"{admin}\""))
         .set("life", "drain_delay = \"100ms\"")
+        .set("probes", "enabled = false")
     }
 
     /// One chain, `ethereum` with the id 1, and its providers in the order of preference: `alpha`, `beta`, `gamma`.

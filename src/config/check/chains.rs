@@ -55,11 +55,16 @@ fn check_chain(
         check_providers(written, region, problems)
     });
     let id = raw.id.plain();
+    let max_lag_blocks = match &raw.max_lag_blocks {
+        Some(blocks) => Some(blocks.plain()?),
+        None => None,
+    };
     Some(Chain {
         name: raw.name.plain()?,
         id: id?,
         network_id: raw.network_id.as_ref().map_or(id, Given::plain)?,
         block_time: raw.block_time.plain()?,
+        max_lag_blocks,
         strategy: raw.strategy.plain()?,
         providers: providers?,
     })

@@ -7,6 +7,7 @@
 mod chains;
 mod listen;
 mod node;
+mod probes;
 mod relations;
 mod routing;
 
@@ -41,6 +42,8 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
     let ranking = raw.ranking.get().and_then(routing::ranking);
     let breaker = raw.breaker.get().and_then(|breaker| routing::breaker(breaker, problems));
     let cooldown = raw.cooldown.get().and_then(|cooldown| routing::cooldown(cooldown, problems));
+    let probes = raw.probes.get().and_then(|raw_probes| probes::check(raw_probes, &raw.heads, problems));
+    let heads = raw.heads.get().and_then(probes::check_heads);
     let life = raw.life.get().and_then(check_life);
     let log = raw.log.get().and_then(check_log);
     let region = node.as_ref().map(|node| node.region.as_str());
@@ -55,6 +58,8 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
         ranking: ranking?,
         breaker: breaker?,
         cooldown: cooldown?,
+        probes: probes?,
+        heads: heads?,
         life: life?,
         log: log?,
         chains: chains?,

@@ -120,10 +120,12 @@ impl Pool {
 
     /// Whether a call would find a connection or a place in the queue.
     pub(crate) fn has_room(&self) -> bool {
-        let limits = self.limits.get();
-        self.open.get() < limits.connections_max
-            || !self.idle.borrow().is_empty()
-            || self.waiting.borrow().len() < limits.queue_max
+        self.is_free() || self.waiting.borrow().len() < self.limits.get().queue_max
+    }
+
+    /// Whether a call would not have to wait for another one's end.
+    pub(crate) fn is_free(&self) -> bool {
+        self.open.get() < self.limits.get().connections_max || !self.idle.borrow().is_empty()
     }
 
     /// The right to open one more, if the limit allows.
