@@ -14,6 +14,7 @@ use futures_util::stream;
 use serde::Serialize;
 
 use crate::control::{Told, View};
+use crate::jsonrpc::MethodClass;
 use crate::limits;
 
 /// The stream; 503 while all places are taken.
@@ -51,6 +52,9 @@ fn body(told: &Told) -> String {
         /// The chain that the provider says it is.
         #[serde(skip_serializing_if = "Option::is_none")]
         said: Option<u64>,
+        /// The class of methods that it leads in.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        class: Option<&'static str>,
     }
     let event = &told.event;
     let body = Body {
@@ -61,6 +65,7 @@ fn body(told: &Told) -> String {
         seconds: event.kind.lasts().map(|time| time.as_secs_f64()),
         blocks: event.kind.blocks(),
         said: event.kind.chain_id(),
+        class: event.kind.class().map(MethodClass::name),
     };
     super::bodies::json(&body).trim_end().to_owned()
 }
@@ -79,6 +84,7 @@ mod tests {
             (EventKind::Cooldown(Duration::from_millis(1500)), r#""provider":"alpha","seconds":1.5}"#),
             (EventKind::Lagging(10), r#""kind":"lagging","chain":"base","provider":"alpha","blocks":10}"#),
             (EventKind::WrongChain(56), r#""provider":"alpha","said":56}"#),
+            (EventKind::Leads(MethodClass::Read), r#""provider":"alpha","class":"read"}"#),
         ];
         for (kind, end) in cases {
             let event = Event { chain: "base".into(), provider: "alpha".into(), kind };

@@ -265,6 +265,15 @@ impl EventKind {
         }
     }
 
+    /// What it leads in, where that is what happened.
+    #[must_use]
+    pub const fn class(self) -> Option<MethodClass> {
+        match self {
+            Self::Leads(class) => Some(class),
+            _ => None,
+        }
+    }
+
     /// The chain that a provider says it is, where it is another.
     #[must_use]
     pub const fn chain_id(self) -> Option<u64> {
