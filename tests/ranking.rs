@@ -175,7 +175,9 @@ fn a_reload_keeps_what_is_known_of_those_that_stay() {
     assert!(samples(&node, "alpha") > 20.0, "{board}");
     assert_eq!(board["providers"][2]["provider"], "gamma", "of whom nothing is known: {board}");
     assert!(board["providers"][2]["samples"].is_null(), "{board}");
-    assert_eq!(node.ethereum(&json::read()).result(), "\"alpha\"");
+    // But for one or two that find out about the others.
+    let answers: Vec<_> = (0..10).map(|_| node.ethereum(&json::read()).result()).collect();
+    assert!(answers.iter().filter(|answer| *answer == "\"alpha\"").count() >= 6, "{answers:?}");
 }
 
 #[test]
