@@ -259,7 +259,7 @@ fn a_provider_whose_name_leads_nowhere_is_told_and_no_failure_of_its_own() {
 
 #[test]
 fn a_provider_that_limits_us_is_not_asked_while_it_rests() {
-    let limits = |call: &Seen| Reply::status(429, call.id()).field("Retry-After: 3600");
+    let limits = |call: &Seen| Reply::status(429, call.id()).field("Retry-After: 500");
     // Whether it is a client's call or the first question that it refuses.
     for refused in ["eth_getBalance", "eth_chainId"] {
         let limiting = Provider::start(move |call| match call.method().as_str() {
@@ -273,7 +273,7 @@ fn a_provider_that_limits_us_is_not_asked_while_it_rests() {
             reads(&node, 1);
         }
         let event = Reader::of(&node, "").wait("cooldown", "alpha");
-        assert!(event["seconds"].as_f64().unwrap() > 3000.0, "{event}");
+        assert!(event["seconds"].as_f64().unwrap() > 400.0, "{event}");
         eventually("alpha to be out", || (shown(&node, "alpha")["out"] == "cooled").then_some(()));
         // The other one is asked on and on meanwhile. One question may have been under way.
         let (asked, before) = (limiting.seen().len(), other.provider.calls("eth_blockNumber").len());
