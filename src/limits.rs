@@ -595,3 +595,7 @@ const _: () = assert!(EVENTS_READERS_MAX * 4 <= ADMIN_CONNECTIONS_MAX);
 /// Silence after which a reader of `/api/events` is sent a comment: well below what proxies and the admin port cut.
 pub const EVENTS_ALIVE_EVERY: Duration = Duration::from_secs(15);
 const _: () = assert!(EVENTS_ALIVE_EVERY.as_secs() * 2 <= ADMIN_IDLE.as_secs());
+
+/// Between two events of one provider that refuses our credentials: it does so with every call, and the kept events are an
+/// incident's.
+pub const REFUSAL_TOLD_EVERY: Duration = Duration::from_mins(1);

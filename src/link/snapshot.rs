@@ -13,7 +13,9 @@ use std::time::Duration;
 use super::counters::Gauge;
 use crate::config::{self, Config, Secret};
 use crate::jsonrpc::{self, Blocked, FilterKey, MethodClass};
+use crate::limits;
 use crate::routing::{FootingCell, Standing};
+use crate::time::Instant;
 
 /// The node as of one moment.
 #[derive(Debug)]
@@ -64,6 +66,8 @@ pub struct ProviderSlot {
     pub standing: Standing,
     /// Calls under way, by shard, as of its last look. Told a few times a second, so that they may share cache lines.
     in_flight: Box<[Gauge]>,
+    /// Until when its refusal of our credentials has been told of, in microseconds.
+    refusal_told_until: AtomicU64,
     /// Where it stands on its chain; control's word.
     pub footing: FootingCell,
 }
@@ -157,8 +161,18 @@ impl ProviderSlot {
             overrides: provider.errors.clone(),
             standing: Standing::new(),
             in_flight: (0..shards).map(|_| Gauge::default()).collect(),
+            refusal_told_until: AtomicU64::new(0),
             footing: FootingCell::default(),
         }
+    }
+
+    /// It refuses our credentials. Whether that is to be told: it does so with every call, and one word in
+    /// [`limits::REFUSAL_TOLD_EVERY`] is enough.
+    pub fn is_refusal_news(&self, now: Instant) -> bool {
+        let until = self.refusal_told_until.load(Ordering::Relaxed);
+        let next = (now + limits::REFUSAL_TOLD_EVERY).micros();
+        now.micros() >= until
+            && self.refusal_told_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// A shard, by its number, has this many calls under way.
@@ -181,5 +195,21 @@ impl ProviderSlot {
             && self.ws_url == provider.ws_url
             && self.headers == provider.headers
             && self.overrides == provider.errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_news_once_in_a_while() {
+        let text = "[[chains]]\nname = \"ethereum\"\nid = 1\n[[chains.providers]]\nid = \"alpha\"\nurl = \"http://127.0.0.1\"\n";
+        let config = Config::parse(text, "test", |_| None, &[0]).unwrap();
+        let slot = ProviderSlot::new(&"ethereum".into(), &config.chains[0].providers[0], 1);
+        let (start, later) = (Instant::START, Instant::START + limits::REFUSAL_TOLD_EVERY);
+        let told =
+            [start, start, start + limits::REFUSAL_TOLD_EVERY / 2, later, later].map(|at| slot.is_refusal_news(at));
+        assert_eq!(told, [true, false, false, true, false]);
     }
 }

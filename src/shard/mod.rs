@@ -154,7 +154,7 @@ impl Shard {
             Some(RestChange::Began(Rest::Parked { until })) => self.event(slot, EventKind::Parked(until.since(now))),
             Some(RestChange::Lifted) | None => {}
         }
-        if health == Health::Suspect {
+        if health == Health::Suspect && slot.is_refusal_news(now) {
             self.event(slot, EventKind::Unauthorized);
         }
     }
