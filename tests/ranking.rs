@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::{Chain, Node, Provider, Reply, Setup, json, within};
 
 /// Discovery takes seconds of traffic; the machines that run this share few cores.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A provider that answers with its name after `ms`.
 fn named(name: &'static str, ms: u64) -> Provider {
