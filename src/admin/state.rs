@@ -128,6 +128,12 @@ pub fn class_state(
     if provider.addresses.is_empty() {
         add(State::Out, "no_address", None);
     }
+    match provider.slot.footing.get().for_class(class) {
+        Footing::InStep => {}
+        Footing::OutOfStep => add(State::Last, "out_of_step", None),
+        Footing::WrongChain => add(State::Out, "wrong_chain", None),
+        Footing::Unasked => add(State::Last, "unasked", None),
+    }
     match standing.admission(now) {
         Admission::No { until } => add(State::Out, "breaker_open", Some(until)),
         Admission::Trial => add(State::Trial, "breaker_half_open", None),

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::control::{Dropped, View};
 use crate::jsonrpc::MethodClass;
 use crate::link::{Counters, Outcome, Phase, PhaseCell, Row, RowKey, Snapshot};
-use crate::routing::Compared;
+use crate::routing::{Compared, Footing};
 
 const CONFIG: &str = r#"
     [node]
@@ -55,9 +55,10 @@ fn view(more: &str) -> Arc<View> {
     Arc::new(View::new(phase, counters, Instant::now(), Dropped::default(), snapshot))
 }
 
-/// Two successes and a failure of beta.
+/// Two successes and a failure of beta, which has said that it is the right chain.
 fn measure(view: &View) {
     let snapshot = view.snapshot();
+    snapshot.chains[0].providers[1].slot.footing.set(Footing::InStep);
     let mut row = Row::new(RowKey::of_class(snapshot.chains[0].providers[1].slot.number, MethodClass::Read));
     row.record(Outcome::Success, Duration::from_millis(30));
     row.record(Outcome::Success, Duration::from_secs(100));
@@ -114,7 +115,7 @@ async fn pages_answer_and_show_no_secret() {
         (
             "/api/leaderboard/1",
             200,
-            r#"{"rank":2,"provider":"alpha","state":"out","why":[{"reason":"no_address"}]}]}]}]}"#,
+            r#"{"rank":2,"provider":"alpha","state":"out","why":[{"reason":"no_address"},{"reason":"unasked"}]}]}]}]}"#,
         ),
         (
             "/api/leaderboard/base",

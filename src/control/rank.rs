@@ -24,7 +24,7 @@ use super::own_rows::OwnRows;
 use super::ratio::Ratios;
 use crate::jsonrpc::MethodClass;
 use crate::link::{ChainEntry, Event, EventKind, ProviderEntry, Ranked, Rankings, Row, Snapshot};
-use crate::routing::{Board, Gate, Random, Ranking, RankingConfig, RowIndex, Score, StandingConfig};
+use crate::routing::{Board, Footing, Gate, Random, Ranking, RankingConfig, RowIndex, Score, StandingConfig};
 use crate::time::Instant;
 
 /// See the module.
@@ -242,7 +242,9 @@ impl Chain {
 
 /// Whether calls can be sent to it, so that exploring it is worth a call.
 fn is_open(provider: &ProviderEntry, now: Instant) -> bool {
-    !provider.addresses.is_empty() && provider.slot.standing.gate(now) == Gate::Open
+    !provider.addresses.is_empty()
+        && provider.slot.standing.gate(now) == Gate::Open
+        && provider.slot.footing.get() != Footing::WrongChain
 }
 
 fn numbers(entry: &ChainEntry) -> Arc<[u64]> {

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::jsonrpc::MethodClass;
+
 /// Where a provider stands on its chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -20,6 +22,28 @@ pub enum Footing {
     /// It has not been asked yet which chain it is: for all calls, asked when nobody else is left. So one that a reload brings
     /// waits for the first probe's end, and at a node's start nobody waits.
     Unasked,
+}
+
+impl Footing {
+    /// What it is to calls of a class.
+    #[inline]
+    #[must_use]
+    pub const fn for_class(self, class: MethodClass) -> Self {
+        match self {
+            Self::OutOfStep if !depends_on_head(class) => Self::InStep,
+            other => other,
+        }
+    }
+}
+
+/// Whether calls of a class may ask about the chain's newest blocks, so that a provider which does not have them answers wrongly
+/// or not at all.
+///
+/// By class, and so on the safe side: which block a call names is not read from its params yet. A read of an old block
+/// passes a lagging provider by, too, which costs some of its capacity and no answer. Traces and methods unknown to us are
+/// about old blocks mostly, and few providers have them.
+const fn depends_on_head(class: MethodClass) -> bool {
+    !matches!(class, MethodClass::Trace | MethodClass::Other)
 }
 
 /// The word. Nothing else is published by it, so every access is relaxed.
@@ -49,6 +73,19 @@ impl FootingCell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lagging_matters_to_what_depends_on_the_head() {
+        for (footing, class, expected) in [
+            (Footing::OutOfStep, MethodClass::Head, Footing::OutOfStep),
+            (Footing::OutOfStep, MethodClass::Read, Footing::OutOfStep),
+            (Footing::OutOfStep, MethodClass::Trace, Footing::InStep),
+            (Footing::WrongChain, MethodClass::Trace, Footing::WrongChain),
+            (Footing::Unasked, MethodClass::Other, Footing::Unasked),
+        ] {
+            assert_eq!(footing.for_class(class), expected, "{class:?}");
+        }
+    }
 
     #[test]
     fn what_is_set_is_read() {

@@ -3,7 +3,6 @@
 use super::Shard;
 use super::door::Ask;
 use super::view::Chain;
-use crate::jsonrpc::MethodClass;
 use crate::routing::{Facts, Footing, Gate, Providers, StandingConfig, Trial};
 use crate::time::Instant;
 
@@ -20,22 +19,8 @@ impl Candidates<'_> {
     /// What a provider's footing is to this call. The node's own question is what finds it out.
     #[inline]
     fn footing(&self, footing: Footing) -> Footing {
-        match footing {
-            _ if self.ask.probe.is_some() => Footing::InStep,
-            Footing::OutOfStep if !depends_on_head(self.ask.info.class) => Footing::InStep,
-            other => other,
-        }
+        if self.ask.probe.is_some() { Footing::InStep } else { footing.for_class(self.ask.info.class) }
     }
-}
-
-/// Whether calls of a class may ask about the chain's newest blocks, so that a provider which does not have them answers wrongly
-/// or not at all.
-///
-/// By class, and so on the safe side: which block a call names is not read from its params yet. A read of an old block
-/// passes a lagging provider by, too, which costs some of its capacity and no answer. Traces and methods unknown to us are
-/// about old blocks mostly, and few providers have them.
-const fn depends_on_head(class: MethodClass) -> bool {
-    !matches!(class, MethodClass::Trace | MethodClass::Other)
 }
 
 impl Providers for Candidates<'_> {
