@@ -125,6 +125,25 @@ fn providers_and_chains_change_under_load_and_no_call_fails() {
     check(&load.finish());
 }
 
+/// What follows from a repeated head is kept with the connection, and must not outlive the config that it follows from.
+#[test]
+fn a_kept_connection_finds_its_chain_where_a_reload_has_put_it() {
+    let (one, other) = (Provider::answering("\"one\""), Provider::answering("\"other\""));
+    let chains =
+        [Chain::new("ethereum", 1).provider("a", &one.url()), Chain::new("base", 8453).provider("b", &other.url())];
+    let mut node = Setup::new().chains(&chains).start();
+    let mut client = node.connect();
+    let mut ask = || client.post("/rpc/base", &json::read()).answer();
+    assert_eq!([ask(), ask(), ask()].map(|answer| answer.result()), ["\"other\""; 3]);
+    let [ethereum, base] = chains;
+    node.reload(|s| s.chains(&[base, ethereum.clone()]));
+    eventually("the reload", || node.log().contains("reloaded").then_some(()));
+    assert_eq!([ask(), ask(), ask()].map(|answer| answer.result()), ["\"other\""; 3]);
+    node.reload(|s| s.chains(&[ethereum]));
+    eventually("the chain to vanish", || (node.post("/rpc/base", &json::read()).status == 404).then_some(()));
+    assert_eq!(ask().status, 404);
+}
+
 #[test]
 fn a_call_in_flight_finishes_on_what_it_started_with() {
     let slow = Provider::start(|call| Reply::result(call, "\"old\"").after(Duration::from_millis(800)));

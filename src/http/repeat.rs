@@ -11,41 +11,60 @@
 use super::{HeadError, RequestHead, ResponseHead, request, response};
 use crate::limits::REPEATED_HEAD_BYTES_MAX;
 
-/// Reads heads that are likely to repeat each other: of requests, or of responses.
+/// Reads heads that are likely to repeat each other: of requests, or of responses. What follows from a head alone may be
+/// noted beside it, and is there again when the head is.
 #[derive(Debug)]
-pub struct HeadReader<H> {
-    last: Option<Box<Last<H>>>,
+pub struct HeadReader<H, N = ()> {
+    last: Option<Box<Last<H, N>>>,
     /// A head has been read.
     begun: bool,
+    /// `last` is the head that was read last.
+    is_last: bool,
 }
 
 #[derive(Debug)]
-struct Last<H> {
+struct Last<H, N> {
     bytes: Vec<u8>,
     head: H,
+    note: Option<N>,
 }
 
-impl<H> Default for HeadReader<H> {
+impl<H, N> Default for HeadReader<H, N> {
     fn default() -> Self {
-        Self { last: None, begun: false }
+        Self { last: None, begun: false, is_last: false }
     }
 }
 
-impl HeadReader<RequestHead> {
+impl<N> HeadReader<RequestHead, N> {
     /// As [`super::parse`], with the same outcome.
     pub fn read(&mut self, buf: &[u8]) -> Result<Option<RequestHead>, HeadError> {
         self.read_with(buf, request::parse, |head| head.head_bytes)
     }
 }
 
-impl HeadReader<ResponseHead> {
+impl<N> HeadReader<ResponseHead, N> {
     /// As [`super::parse_response`], with the same outcome.
     pub fn read(&mut self, buf: &[u8]) -> Result<Option<ResponseHead>, HeadError> {
         self.read_with(buf, response::parse_response, |head| head.head_bytes)
     }
 }
 
-impl<H: Copy> HeadReader<H> {
+impl<H, N> HeadReader<H, N> {
+    /// What was noted of the head that was read last, or of one with the same bytes.
+    #[must_use]
+    pub fn note(&self) -> Option<&N> {
+        self.last.as_ref().filter(|_| self.is_last)?.note.as_ref()
+    }
+
+    /// Notes what follows from the head that was read last. Lost where that head is not kept.
+    pub fn set_note(&mut self, note: N) {
+        if let Some(last) = self.last.as_mut().filter(|_| self.is_last) {
+            last.note = Some(note);
+        }
+    }
+}
+
+impl<H: Copy, N> HeadReader<H, N> {
     fn read_with(
         &mut self,
         buf: &[u8],
@@ -55,8 +74,10 @@ impl<H: Copy> HeadReader<H> {
         if let Some(last) = &self.last
             && buf.starts_with(&last.bytes)
         {
+            self.is_last = true;
             return Ok(Some(last.head));
         }
+        self.is_last = false;
         let read = parse(buf)?;
         if let Some(head) = read
             && std::mem::replace(&mut self.begun, true)
@@ -68,13 +89,15 @@ impl<H: Copy> HeadReader<H> {
     }
 
     fn remember(&mut self, bytes: &[u8], head: H) {
+        self.is_last = true;
         match &mut self.last {
             Some(last) => {
                 last.bytes.clear();
                 last.bytes.extend_from_slice(bytes);
                 last.head = head;
+                last.note = None;
             }
-            None => self.last = Some(Box::new(Last { bytes: bytes.to_vec(), head })),
+            None => self.last = Some(Box::new(Last { bytes: bytes.to_vec(), head, note: None })),
         }
     }
 }
@@ -100,11 +123,20 @@ mod tests {
         fn every_buffer_is_read_as_if_it_were_the_first(
             buffers in proptest::collection::vec((0..HEADS.len(), 0..HEADS.len(), 0_usize..120), 1..40),
         ) {
-            let mut reader = HeadReader::<RequestHead>::default();
+            let mut reader = HeadReader::<RequestHead, Vec<u8>>::default();
             for (head, behind, length) in buffers {
                 let text = [HEADS[head], "{}", HEADS[behind]].concat();
                 let buf = &text.as_bytes()[..length.min(text.len())];
-                prop_assert_eq!(reader.read(buf), request::parse(buf));
+                let read = reader.read(buf);
+                prop_assert_eq!(read, request::parse(buf));
+                let Ok(Some(found)) = read else {
+                    prop_assert_eq!(reader.note(), None);
+                    continue;
+                };
+                // The note of a head is its own bytes.
+                let bytes = &buf[..found.head_bytes];
+                prop_assert!(reader.note().is_none_or(|note| note == bytes));
+                reader.set_note(bytes.to_vec());
             }
         }
     }
@@ -123,7 +155,7 @@ mod tests {
         fn so_is_every_answer(
             buffers in proptest::collection::vec((0..ANSWERS.len(), 0..ANSWERS.len(), 0_usize..120), 1..40),
         ) {
-            let mut reader = HeadReader::<ResponseHead>::default();
+            let mut reader = HeadReader::<ResponseHead, ()>::default();
             for (head, behind, length) in buffers {
                 let text = [ANSWERS[head], "{}", ANSWERS[behind]].concat();
                 let buf = &text.as_bytes()[..length.min(text.len())];
@@ -134,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_third_of_a_kind_is_known() {
-        let mut reader = HeadReader::<RequestHead>::default();
+        let mut reader = HeadReader::<RequestHead, ()>::default();
         for (known, text) in [(false, HEADS[0]), (true, HEADS[0]), (true, HEADS[0]), (true, HEADS[4])] {
             reader.read(text.as_bytes()).unwrap().unwrap();
             assert_eq!(reader.last.as_ref().map(|last| last.bytes.as_slice()), known.then_some(text.as_bytes()));
@@ -142,8 +174,28 @@ mod tests {
     }
 
     #[test]
+    fn a_note_is_there_when_its_head_is() {
+        let mut reader = HeadReader::<RequestHead, usize>::default();
+        let large = HEADS[0].replace("\r\n\r\n", &format!("\r\nX: {}\r\n\r\n", "y".repeat(REPEATED_HEAD_BYTES_MAX)));
+        // Head, what is noted then, what was noted before.
+        let steps = [
+            (HEADS[0], 1, None),
+            (HEADS[0], 2, None),
+            (HEADS[0], 3, Some(2)),
+            (&large, 4, None),
+            (HEADS[0], 5, Some(3)),
+            (HEADS[1], 6, None),
+        ];
+        for (head, note, noted) in steps {
+            reader.read(head.as_bytes()).unwrap().unwrap();
+            assert_eq!(reader.note().copied(), noted, "{note}");
+            reader.set_note(note);
+        }
+    }
+
+    #[test]
     fn a_large_head_is_not_kept() {
-        let mut reader = HeadReader::<RequestHead>::default();
+        let mut reader = HeadReader::<RequestHead, ()>::default();
         let large = HEADS[0].replace("\r\n\r\n", &format!("\r\nX: {}\r\n\r\n", "y".repeat(REPEATED_HEAD_BYTES_MAX)));
         for _ in 0..3 {
             assert!(reader.read(large.as_bytes()).unwrap().is_some());

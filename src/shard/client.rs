@@ -9,8 +9,10 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::place::{self, KnownRoute, Place};
 use super::timers::{Elapsed, Timer};
 use super::transport::Transport;
+use super::view::View;
 use super::{Shard, on_heap};
 use crate::http::{CONTINUE, ChunkError, Decoder, Framing, HeadError, HeadReader, RequestHead};
 use crate::limits;
@@ -30,7 +32,7 @@ pub(crate) struct Client {
     timer: Timer,
     /// Read, and not yet part of a request.
     input: Vec<u8>,
-    heads: HeadReader<RequestHead>,
+    heads: HeadReader<RequestHead, KnownRoute>,
     pub(crate) address: IpAddr,
     /// Bytes sent since the connection began.
     sent: u64,
@@ -127,6 +129,18 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    /// The place that the present head, `head`, asks for. Where it repeats the one before, so does its place.
+    pub(crate) fn place(&mut self, view: &View, head: &RequestHead) -> Place {
+        if let Some(place) = self.heads.note().and_then(|known| known.place(view)) {
+            return place;
+        }
+        let place = place::find(view, head, &self.input);
+        if let Some(known) = KnownRoute::of(view, &place) {
+            self.heads.set_note(known);
+        }
+        place
     }
 
     /// The bytes that the spans of the present head point into.

@@ -31,6 +31,31 @@ pub(crate) struct Route {
     pub(crate) only: Option<usize>,
 }
 
+/// The same for as long as the view is: what a connection may keep, so that it keeps no chain of an older view alive.
+#[derive(Clone, Copy)]
+pub(crate) struct KnownRoute {
+    view: u64,
+    /// Position.
+    chain: usize,
+    strategy: Strategy,
+    only: Option<usize>,
+}
+
+impl KnownRoute {
+    /// Of a place that `view` has led to.
+    pub(crate) fn of(view: &View, place: &Place) -> Option<Self> {
+        let Place::Rpc(Route { chain, strategy, only }) = place else { return None };
+        let position = view.chains.iter().position(|other| Rc::ptr_eq(other, chain))?;
+        Some(Self { view: view.number, chain: position, strategy: *strategy, only: *only })
+    }
+
+    /// The place, if `view` is the one that led to it.
+    pub(crate) fn place(self, view: &View) -> Option<Place> {
+        let chain = view.chains.get(self.chain).filter(|_| self.view == view.number)?;
+        Some(Place::Rpc(Route { chain: Rc::clone(chain), strategy: self.strategy, only: self.only }))
+    }
+}
+
 /// A page of the node's own.
 pub(crate) enum Api {
     Health,

@@ -14,7 +14,7 @@ use super::access::Line;
 use super::batch;
 use super::client::{Client, End, Message, Patience};
 use super::door::{self, Answer, Ask, Said};
-use super::place::{self, Api, Place, Route};
+use super::place::{Api, Place, Route};
 use super::respond::{self, Outgoing};
 use super::ring::Stream;
 use super::transport::Transport;
@@ -80,7 +80,7 @@ impl Visit {
 
 async fn request(shard: &Rc<Shard>, client: &mut Client, head: RequestHead) -> Then {
     let mut visit = Visit::new(shard, client, &head);
-    let place = place::find(&visit.view, &head, client.head_bytes());
+    let place = client.place(&visit.view, &head);
     if !matches!(place, Place::Rpc(_)) && head.expect_continue {
         // It waits to be told to send its body, and will not be: only a close makes the framing certain.
         visit.out.close = true;

@@ -19,6 +19,8 @@ use crate::link::{ChainEntry, Ranked, Snapshot};
 use crate::routing::{Ranker, StandingConfig};
 
 pub(crate) struct View {
+    /// Counts the shard's views.
+    pub(crate) number: u64,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) chains: Vec<Rc<Chain>>,
     /// The header lines that all answers carry.
@@ -104,6 +106,7 @@ impl View {
         let chains = chains.collect();
         let config = &snapshot.config;
         Rc::new(Self {
+            number: previous.map_or(0, |view| view.number + 1),
             chains,
             lines: NodeLines::new(config),
             patience: Patience {
