@@ -158,4 +158,6 @@ def said_by(command):
         done = subprocess.run(command, capture_output=True, text=True, cwd=PERF, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return (done.stdout + done.stderr).strip().split("\n")[0].strip()
+    # Some say where they stand, which is this machine's affair.
+    said = (done.stdout + done.stderr).replace(command[0], pathlib.Path(command[0]).name)
+    return said.strip().split("\n")[0].strip()
