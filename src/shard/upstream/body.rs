@@ -48,11 +48,17 @@ enum Left {
     Nothing,
 }
 
+impl Left {
+    const fn of_length(left: u64) -> Self {
+        if left == 0 { Self::Nothing } else { Self::Length(left) }
+    }
+}
+
 impl BodyReader {
     pub(crate) fn new(framing: ResponseFraming, encoding: ContentEncoding) -> Result<Self, BodyError> {
         let framing = match framing {
-            ResponseFraming::None | ResponseFraming::Length(0) => Left::Nothing,
-            ResponseFraming::Length(length) => Left::Length(length),
+            ResponseFraming::None => Left::Nothing,
+            ResponseFraming::Length(length) => Left::of_length(length),
             ResponseFraming::Chunked => Left::Chunked(Decoder::new(u64::MAX)),
             ResponseFraming::UntilClose => Left::UntilClose,
         };
@@ -90,19 +96,15 @@ impl BodyReader {
         {
             return gunzip.unpack(content);
         }
-        if let (Left::Length(left), None, true) = (&mut self.framing, &self.gunzip, wire.is_empty()) {
+        if let (&Left::Length(left), None, true) = (&self.framing, &self.gunzip, wire.is_empty()) {
             // Nothing to take off: from the socket to where it is wanted, and no byte of what may follow.
-            let max = usize::try_from(*left).unwrap_or(usize::MAX).min(limits::READ_BYTES_MAX);
+            let max = usize::try_from(left).unwrap_or(usize::MAX).min(limits::READ_BYTES_MAX);
             let count = transport.read_into(content, max).await?;
-            *left -= count as u64;
-            return match (count, *left) {
-                (0, _) => Err(BodyError::Cut),
-                (_, 0) => {
-                    self.framing = Left::Nothing;
-                    Ok(())
-                }
-                _ => Ok(()),
-            };
+            if count == 0 {
+                return self.end_of_stream(content);
+            }
+            self.framing = Left::of_length(left - count as u64);
+            return Ok(());
         }
         if wire.is_empty() && !matches!(self.framing, Left::Nothing) {
             let count = transport.read_into(wire, limits::READ_BYTES_MAX).await?;
@@ -125,10 +127,7 @@ impl BodyReader {
             Left::Length(left) => {
                 let count = wire.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 content.extend_from_slice(&wire[..count]);
-                *left -= count as u64;
-                if *left == 0 {
-                    self.framing = Left::Nothing;
-                }
+                self.framing = Left::of_length(*left - count as u64);
                 count
             }
             Left::Chunked(decoder) => {
