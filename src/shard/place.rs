@@ -45,8 +45,7 @@ impl KnownRoute {
     /// Of a place that `view` has led to.
     pub(crate) fn of(view: &View, place: &Place) -> Option<Self> {
         let Place::Rpc(Route { chain, strategy, only }) = place else { return None };
-        let position = view.chains.iter().position(|other| Rc::ptr_eq(other, chain))?;
-        Some(Self { view: view.number, chain: position, strategy: *strategy, only: *only })
+        Some(Self { view: view.number, chain: chain.index, strategy: *strategy, only: *only })
     }
 
     /// The place, if `view` is the one that led to it.
@@ -83,7 +82,7 @@ fn asks_cross_origin(head: &RequestHead, bytes: &[u8]) -> bool {
 
 fn rpc(view: &View, target: &RpcTarget<'_>) -> Place {
     let found = match target.chain {
-        Some(name) => view.snapshot.chain_index(name).map(|index| &view.chains[index]),
+        Some(name) => view.chain(name),
         // No name is needed where there is one chain.
         None => view.chains.first().filter(|_| view.chains.len() == 1),
     };

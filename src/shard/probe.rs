@@ -95,7 +95,7 @@ async fn work(shard: Rc<Shard>, order: ProbeOrder) {
 async fn ask(shard: &Shard, order: &ProbeOrder) -> ProbeEnded {
     shard.refresh();
     let view = shard.view();
-    let Some(chain) = view.snapshot.chain_index(&order.chain).map(|index| &view.chains[index]) else {
+    let Some(chain) = view.chain(&order.chain) else {
         return ProbeEnded::NotAsked;
     };
     let Some(position) = chain.upstreams.iter().position(|upstream| upstream.slot.number == order.slot) else {

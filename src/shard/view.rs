@@ -33,6 +33,8 @@ pub(crate) struct View {
 
 /// A chain with this shard's side of its providers, in the order of the config.
 pub(crate) struct Chain {
+    /// Its position in the view.
+    pub(crate) index: usize,
     pub(crate) entry: Arc<ChainEntry>,
     pub(crate) upstreams: Vec<Rc<Upstream>>,
     /// What this shard has measured of them, and whose turn it is.
@@ -85,7 +87,7 @@ impl View {
             .map(|upstream| (upstream.slot.number, upstream))
             .collect();
         let config = &snapshot.config.upstream;
-        let chains = snapshot.chains.iter().map(|entry| {
+        let chains = snapshot.chains.iter().enumerate().map(|(index, entry)| {
             let upstreams: Vec<_> = entry
                 .providers
                 .iter()
@@ -101,7 +103,7 @@ impl View {
             if let Some(chain) = previous.and_then(|view| view.chain_named(&entry.name)) {
                 ranker = chain.ranker_for(&upstreams, ranker);
             }
-            Rc::new(Chain { entry: Arc::clone(entry), upstreams, ranker: RefCell::new(ranker) })
+            Rc::new(Chain { index, entry: Arc::clone(entry), upstreams, ranker: RefCell::new(ranker) })
         });
         let chains = chains.collect();
         let config = &snapshot.config;
@@ -119,6 +121,11 @@ impl View {
             tls,
             snapshot,
         })
+    }
+
+    /// The chain that a URL names by name or decimal id.
+    pub(crate) fn chain(&self, name: &str) -> Option<&Rc<Chain>> {
+        self.snapshot.chain_index(name).map(|index| &self.chains[index])
     }
 
     fn chain_named(&self, name: &str) -> Option<&Rc<Chain>> {
