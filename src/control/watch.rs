@@ -227,8 +227,7 @@ impl Chain {
         };
         self.settle(now, true);
         let slot = &self.providers[probe.provider].slot;
-        let kind = kind(event?);
-        Some(Event { chain: Arc::clone(&slot.chain), provider: Arc::clone(&slot.id), kind })
+        Some(Event::of(slot, kind(event?)))
     }
 
     /// A bit for each provider whose gate is not shut.
