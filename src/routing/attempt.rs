@@ -395,16 +395,7 @@ mod tests {
     use super::*;
     use crate::jsonrpc::MethodClass;
 
-    const READY: Facts = Facts {
-        gate: Gate::Open,
-        held: false,
-        footing: Footing::InStep,
-        priority: 1,
-        weight: 1,
-        in_flight: 0,
-        supports: true,
-        room: true,
-    };
+    const READY: Facts = Facts::READY;
     const SHUT: Facts = Facts { gate: Gate::Shut { until: Instant::NEVER }, ..READY };
     const LACKS: Facts = Facts { supports: false, ..READY };
     const FULL: Facts = Facts { room: false, ..READY };

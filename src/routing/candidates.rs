@@ -39,6 +39,21 @@ pub struct Facts {
     pub room: bool,
 }
 
+#[cfg(test)]
+impl Facts {
+    /// Nothing stands against it.
+    pub(crate) const READY: Self = Self {
+        gate: Gate::Open,
+        held: false,
+        footing: Footing::InStep,
+        priority: 1,
+        weight: 1,
+        in_flight: 0,
+        supports: true,
+        room: true,
+    };
+}
+
 /// The providers that a call may not ask (again), a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tried(u64);

@@ -385,16 +385,7 @@ mod tests {
     use super::*;
 
     const CLASS: MethodClass = MethodClass::Read;
-    const READY: Facts = Facts {
-        gate: Gate::Open,
-        held: false,
-        footing: Footing::InStep,
-        priority: 1,
-        weight: 1,
-        in_flight: 0,
-        supports: true,
-        room: true,
-    };
+    const READY: Facts = Facts::READY;
     const HELD: Facts = Facts { held: true, ..READY };
 
     fn ms(ms: u64) -> Instant {
