@@ -1,8 +1,9 @@
 //! `/api/leaderboard`: whom each class of calls goes to, by what figures, and why the others are out.
 //!
-//! One list a chain and class of which anything is known, and one for each method that is ranked by itself, in the order in which providers are asked: those that are ready,
-//! the leader first; then those below the success floor; then those that are out. A provider of which nothing is known has
-//! no figures and stands behind those that have. The figures are of this moment, not of the last publication.
+//! One list a chain and class of which anything is known, and one for each method that is ranked by itself, in the order in
+//! which providers are asked: those that are ready, the leader first; then those that get what is left (below the success
+//! floor, out of step, not asked for their chain yet); then those that are out. A provider of which nothing is known has no
+//! figures and stands behind those that have. The figures are of this moment, not of the last publication.
 
 use serde::Serialize;
 
