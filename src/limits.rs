@@ -599,3 +599,15 @@ const _: () = assert!(EVENTS_ALIVE_EVERY.as_secs() * 2 <= ADMIN_IDLE.as_secs());
 /// Between two events of one provider that refuses our credentials: it does so with every call, and the kept events are an
 /// incident's.
 pub const REFUSAL_TOLD_EVERY: Duration = Duration::from_mins(1);
+
+/// Timers kept for the next call: as many as calls that commonly wait side by side in one shard.
+pub const TIMERS_SPARE_MAX: usize = 256;
+
+/// Most of `hedging.floor` and `hedging.cap`, in ms: no call waits longer for its first byte.
+pub const HEDGE_DELAY_MS_MAX: u64 = 60_000;
+
+/// Most of `hedging.budget_percent`: every second attempt is one too many beyond it.
+pub const HEDGE_PERCENT_MAX: u64 = 100;
+
+/// Most of `hedging.saved_max`: a second's hedges of a busy shard.
+pub const HEDGES_SAVED_MAX: u64 = 10_000;

@@ -77,7 +77,9 @@ const GAUGES_BY_SHARD: [Family; 3] = [
     ("upstream_connections_idle", "Those of them unused", |shard| shard.upstream_idle.get()),
 ];
 
-const COUNTERS_SUMMED: [Family; 6] = [
+const COUNTERS_SUMMED: [Family; 8] = [
+    ("hedges", "Attempts sent beside one that took its time", |shard| shard.hedges.get()),
+    ("hedges_won", "Those of them that were answered first", |shard| shard.hedges_won.get()),
     ("connections_refused", "Client connections over a shard's limit", |shard| shard.refused.get()),
     ("accept_failures", "Accepting failed for want of descriptors or memory", |shard| shard.accept_failures.get()),
     ("received_bytes", "Bytes from clients", |shard| shard.bytes_in.get()),
@@ -202,7 +204,7 @@ impl Sheet<'_> {
             })
         });
         self.counter("attempts", "Calls sent to providers", None, rows)?;
-        let help = "Time until a provider's answer, successes only";
+        let help = "Time until a provider's answer, or until another one was faster";
         let mut encoder =
             self.0.encode_descriptor("attempt_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (labels, total) in measured() {

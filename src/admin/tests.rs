@@ -104,7 +104,7 @@ async fn pages_answer_and_show_no_secret() {
         (
             "/api/providers",
             200,
-            r#""attempts":{"success":2,"error":0,"late":0,"limited":0,"failure":1},"latency":{"count":2,"p50_ms":30.079,"#,
+            r#""attempts":{"success":2,"error":0,"late":0,"limited":0,"failure":1,"outrun":0},"latency":{"count":2,"p50_ms":30.079,"#,
         ),
         (
             "/api/leaderboard",

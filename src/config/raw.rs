@@ -7,6 +7,7 @@
 //! Every field is a [`Given`], so that one wrong value leaves the others readable. What relates two keys, or a key and
 //! the machine, is `check`'s.
 
+mod hedging;
 mod probes;
 mod ranking;
 mod standing;
@@ -21,6 +22,7 @@ use super::values::{
 };
 use crate::jsonrpc::BLOCKED_BY_DEFAULT;
 use crate::limits;
+pub(crate) use hedging::Hedging;
 use probes::Lag;
 pub(crate) use probes::{Heads, Probes};
 pub(crate) use ranking::Ranking;
@@ -58,6 +60,7 @@ pub(crate) struct File {
     pub ranking: Given<Ranking>,
     pub breaker: Given<Breaker>,
     pub cooldown: Given<Cooldown>,
+    pub hedging: Given<Hedging>,
     pub probes: Given<Probes>,
     pub heads: Given<Heads>,
     pub life: Given<Life>,

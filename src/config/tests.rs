@@ -262,6 +262,15 @@ fn heads_are_asked_for_before_the_last_word_is_old() {
 }
 
 #[test]
+fn hedges_wait_between_their_floor_and_their_cap() {
+    check_before_chain("[hedging]\nfloor = \"2s\"", &[(2, 9, "(`cap`), whose default holds: set both")]);
+    check_before_chain("[hedging]\nraced_methods = [\"eth_*x\"]", &[(2, 18, "`*` at the end")]);
+    let config = fine(&format!("[hedging]\ncap = \"5ms\"\nraced_methods = [\"eth_send*\"]\n{CHAIN}"));
+    assert_eq!((config.hedging.by.floor.as_millis(), config.hedging.by.budget_percent), (5, 5));
+    assert_eq!(config.hedging.raced_methods, ["eth_send*"]);
+}
+
+#[test]
 fn a_chain_may_say_how_far_its_providers_may_lag() {
     for (line, lag) in [("", 3), ("block_time = \"2s\"\n", 15), ("max_lag_blocks = 0\n", 0)] {
         let config = fine(&CHAIN.replace("id = 1\n", &format!("id = 1\n{line}")));

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::Secret;
 use crate::jsonrpc::{MethodClass, Override};
 use crate::routing::{
-    BreakerConfig, CooldownConfig, HeadLimits, HeadsConfig, ProbeConfig, RankingConfig, StandingConfig, Strategy,
+    BreakerConfig, CooldownConfig, HeadLimits, HeadsConfig, HedgeConfig, ProbeConfig, RankingConfig, StandingConfig,
+    Strategy,
 };
 
 /// Everything a node runs on.
@@ -24,6 +25,7 @@ pub struct Config {
     pub ranking: Ranking,
     pub breaker: Breaker,
     pub cooldown: CooldownConfig,
+    pub hedging: Hedging,
     pub probes: Probes,
     /// But for `max_lag_blocks`, which is a chain's own.
     pub heads: HeadsConfig,
@@ -142,6 +144,14 @@ pub struct Breaker {
     /// What the ratio of failures is counted over.
     pub ratio_window: Duration,
     pub by: BreakerConfig,
+}
+
+/// A second attempt beside one that takes its time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hedging {
+    pub by: HedgeConfig,
+    /// Names, or prefixes ending in `*`, of methods that two providers are asked for at once.
+    pub raced_methods: Vec<String>,
 }
 
 /// What the node asks providers by itself.

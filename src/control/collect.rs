@@ -84,7 +84,7 @@ mod tests {
         }
         let mut taken = Vec::new();
         collector.rows(&HashSet::from([2]), |shard, row| taken.push((shard, row.key.slot, row.outcomes)));
-        assert_eq!(taken, [(0, 2, [1, 0, 0, 0, 0])]);
+        assert_eq!(taken, [(0, 2, [1, 0, 0, 0, 0, 0])]);
         let emptied: Vec<_> = shard.emptied.pop_iter().collect();
         assert_eq!(emptied.len(), 2);
         assert!(emptied.iter().all(|row| row.is_empty() && row.latency_us.is_empty()));

@@ -168,7 +168,7 @@ mod tests {
             totals.add(&row);
         }
         let total = totals.of(7, MethodClass::Read).unwrap();
-        assert_eq!(total.outcomes, [3, 0, 0, 0, 1]);
+        assert_eq!(total.outcomes, [3, 0, 0, 0, 1, 0]);
         assert_eq!((total.regret.calls(Compared::Explored), total.regret.lost_us()), (1, 2000));
         assert_eq!(total.buckets.iter().sum::<u64>(), 3);
         assert!((59_000..61_000).contains(&total.latency_us_sum), "{}", total.latency_us_sum);

@@ -54,6 +54,9 @@ pub struct Counters {
     pub requests: Counter,
     /// Calls answered, batch items each.
     pub calls: Counter,
+    /// Attempts sent beside one that took its time, and those of them that were answered first.
+    pub hedges: Counter,
+    pub hedges_won: Counter,
     /// Answers that this node made itself because of a failure, by reason.
     pub failures: [Counter; Reason::COUNT],
     /// Bytes from clients and to clients.

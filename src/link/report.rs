@@ -78,10 +78,12 @@ pub enum Outcome {
     Limited,
     /// Refused, reset, malformed; silent where the call is one look-up.
     Failure,
+    /// Cancelled: another provider, asked beside it, was faster.
+    Outrun,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 5] = [Self::Success, Self::Error, Self::Late, Self::Limited, Self::Failure];
+    pub const ALL: [Self; 6] = [Self::Success, Self::Error, Self::Late, Self::Limited, Self::Failure, Self::Outrun];
 
     /// The word used in metrics.
     #[must_use]
@@ -92,6 +94,7 @@ impl Outcome {
             Self::Late => "late",
             Self::Limited => "limited",
             Self::Failure => "failure",
+            Self::Outrun => "outrun",
         }
     }
 }
@@ -100,12 +103,12 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Row {
     pub key: RowKey,
-    /// Latency of successes in microseconds, two significant digits.
+    /// Latency of successes in microseconds, two significant digits; and of those that were outrun, as long as they had.
     pub latency_us: Histogram<u32>,
     pub outcomes: [u64; Outcome::ALL.len()],
     /// Answers by known method, to find those that are not like their class.
     pub methods: Vec<MethodSum>,
-    /// Of those that were made for the evidence alone: against whom ranking prefers.
+    /// Of those whose latency can be held against whom ranking prefers.
     pub regret: Regret,
 }
 
@@ -137,16 +140,28 @@ impl Row {
     pub fn record(&mut self, outcome: Outcome, latency: Duration) {
         self.outcomes[outcome as usize] += 1;
         if outcome == Outcome::Success {
-            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-            self.latency_us.saturating_record(micros.max(1));
+            self.record_latency(latency);
         }
+    }
+
+    /// Counts an attempt that was outrun; `least`: it would have taken at least this long.
+    pub fn record_outrun(&mut self, least: Option<Duration>) {
+        self.outcomes[Outcome::Outrun as usize] += 1;
+        if let Some(least) = least {
+            self.record_latency(least);
+        }
+    }
+
+    fn record_latency(&mut self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.latency_us.saturating_record(micros.max(1));
     }
 
     /// The same as ranking counts them.
     #[must_use]
     pub const fn tally(&self) -> Tally {
-        let [answers, errors, late, limited, failures] = self.outcomes;
-        Tally { answers, errors, late, limited, failures }
+        let [answers, errors, late, limited, failures, outrun] = self.outcomes;
+        Tally { answers, errors, late, limited, failures, outrun }
     }
 
     #[must_use]
@@ -365,8 +380,14 @@ mod tests {
             (Outcome::Late, Tally { late: 1, ..none }),
             (Outcome::Limited, Tally { limited: 1, ..none }),
             (Outcome::Failure, Tally { failures: 1, ..none }),
+            (Outcome::Outrun, Tally { outrun: 1, ..none }),
         ];
         assert_eq!(Outcome::ALL.map(of), cases.map(|(_, tally)| tally));
+        // How long one that was outrun had may say nothing.
+        let mut row = Row::new(RowKey::of_class(1, MethodClass::Execute));
+        row.record_outrun(None);
+        row.record_outrun(Some(Duration::from_millis(5)));
+        assert_eq!((row.tally(), row.latency_us.len()), (Tally { outrun: 2, ..none }, 1));
         assert_eq!(Outcome::ALL, cases.map(|(outcome, _)| outcome));
     }
 }

@@ -25,6 +25,8 @@ pub struct Snapshot {
     /// Chain names and decimal ids, sorted, and their positions in `chains`: a few comparisons cost less than a hash.
     names: Vec<(String, usize)>,
     pub blocked: Arc<Blocked>,
+    /// Methods that two providers are asked for at once.
+    pub raced: Arc<Blocked>,
     /// By [`MethodClass::index`].
     pub deadlines: [Duration; MethodClass::ALL.len()],
     /// For connections to providers; a shard gives its own copy a session cache of its own.
@@ -94,11 +96,12 @@ impl Snapshot {
             names.insert(chain.id.to_string(), index);
         }
         let blocked = Arc::new(Blocked::new(&config.rpc.blocked_methods));
+        let raced = Arc::new(Blocked::new(&config.hedging.raced_methods));
         let mut deadlines = MethodClass::ALL.map(jsonrpc::default_deadline);
         for &(class, deadline) in &config.rpc.deadlines {
             deadlines[class.index()] = deadline;
         }
-        Self { config, chains, names: names.into_iter().collect(), blocked, deadlines, tls }
+        Self { config, chains, names: names.into_iter().collect(), blocked, raced, deadlines, tls }
     }
 
     /// The position of the chain that a URL names by name or decimal id.

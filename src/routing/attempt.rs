@@ -27,7 +27,7 @@
 //! - **Through a shut gate once**: when no provider stands ready, one attempt may go to the least bad.
 //! - **What is relayed** when all fail is the last error that may be shown to the client, whatever failed after it.
 //! - **A method unknown to all who were asked is unknown**; -32601 is then our word.
-//! - **A pooled connection found dead is replaced once per attempt, without counting** ([`Attempt::replaces_stale`]): it was closed
+//! - **A pooled connection found dead is replaced once per attempt, without counting** ([`Redial::replaces_stale`]): it was closed
 //!   while nobody used it, which says nothing about the provider. The replacement is a fresh connection, so it cannot be stale in turn.
 //!   For a call that is not repeatable only when nothing of it was sent: a peer that closes after reading looks the same from here.
 //! - **At most two run at once, and one hedge a call**: when the attempt under way exceeds what it was given
@@ -76,12 +76,18 @@ pub struct Attempt {
     pub hedge: bool,
     /// Connecting, waiting for a connection and for the first byte all end here.
     pub first_byte_by: Instant,
+    pub redial: Redial,
+}
+
+/// The right of one attempt to another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redial {
     repeatable: bool,
     /// Its pooled connection has been replaced.
     replaced: bool,
 }
 
-impl Attempt {
+impl Redial {
     /// It used a pooled connection that turned out to be dead before any byte of an answer. `sent`: whether a byte of
     /// the call may have reached the provider.
     ///
@@ -343,8 +349,7 @@ impl<T> Attempts<T> {
             explored,
             hedge,
             first_byte_by,
-            repeatable,
-            replaced: false,
+            redial: Redial { repeatable, replaced: false },
         }
     }
 
@@ -615,15 +620,15 @@ mod tests {
         };
         let mut repeatable = world(&[READY; 2], true);
         let mut first = attempt(&mut repeatable);
-        assert!(first.replaces_stale(true));
-        assert!(!first.replaces_stale(true));
+        assert!(first.redial.replaces_stale(true));
+        assert!(!first.redial.replaces_stale(true));
         repeatable.fails(failed(Next::FailOver));
-        assert!(attempt(&mut repeatable).replaces_stale(false));
+        assert!(attempt(&mut repeatable).redial.replaces_stale(false));
         assert_eq!(repeatable.attempts.made(), 2);
 
         let mut once = attempt(&mut world(&[READY], false));
-        assert!(!once.replaces_stale(true), "it may have been read");
-        assert!(once.replaces_stale(false));
+        assert!(!once.redial.replaces_stale(true), "it may have been read");
+        assert!(once.redial.replaces_stale(false));
     }
 
     const AFTER_100: Hedging = Hedging::After(Duration::from_millis(100));

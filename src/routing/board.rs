@@ -251,6 +251,7 @@ impl Row {
             cost.zip(cell.as_ref()).map_or(Entry::UNKNOWN, |(cost, cell)| Entry {
                 cost_us: narrow(cost.us / favour),
                 mean_us: narrow(cell.window.mean_us),
+                p95_us: narrow(score::p95_us(&cell.window, config)),
                 poor: cost.poor,
             })
         });

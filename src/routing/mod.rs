@@ -53,7 +53,7 @@ mod strategy;
 mod turns;
 mod window;
 
-pub use attempt::{Attempt, Attempts, FIRST_SHARE, Failure, Loser, Reason, Shows, Step};
+pub use attempt::{Attempt, Attempts, FIRST_SHARE, Failure, Loser, Reason, Redial, Shows, Step};
 pub use board::Board;
 pub use breaker::{Admission, Breaker, BreakerConfig, FailureCounts, TRIAL_LEASE, Transition, Trial};
 pub use candidates::{Facts, Providers, Tried};

@@ -173,6 +173,14 @@ impl Ranker {
         self.ranking.row_of(method)
     }
 
+    /// What 95 of 100 answers of `provider` to calls of a row take at most, where control has spoken of it.
+    #[inline]
+    #[must_use]
+    pub fn p95(&self, row: RowIndex, provider: usize) -> Option<Duration> {
+        let p95_us = self.ranking.row(row)?.get(provider)?.p95_us;
+        (p95_us > 0.0).then(|| Duration::from_micros(u64::from(whole(p95_us))))
+    }
+
     /// An answer took `took`. Only while control has not spoken of its class.
     pub fn on_answer(&mut self, provider: usize, class: MethodClass, now: Instant, took: Duration) {
         if self.ranking.row(class.into()).is_none() {
@@ -644,7 +652,7 @@ mod tests {
     /// A published ranking of these costs, in ms.
     fn published(costs_ms: &[f32], explore: Explore) -> Arc<Ranking> {
         let mut ranking = Ranking::new(costs_ms.len(), 64.0);
-        let entry = |&ms: &f32| Entry { cost_us: ms * 1000.0, mean_us: ms * 500.0, poor: false };
+        let entry = |&ms: &f32| Entry { cost_us: ms * 1000.0, mean_us: ms * 500.0, ..Entry::UNKNOWN };
         ranking.set(ROW, costs_ms.iter().map(entry), explore);
         Arc::new(ranking)
     }
@@ -671,7 +679,7 @@ mod tests {
     #[test]
     fn who_is_below_the_floor_goes_after_all_that_are_ready() {
         let mut ranking = Ranking::new(3, 64.0);
-        let entry = |(cost_us, poor)| Entry { cost_us, mean_us: 0.0, poor };
+        let entry = |(cost_us, poor)| Entry { cost_us, poor, ..Entry::UNKNOWN };
         ranking.set(ROW, [(10.0, true), (30.0, false), (20.0, true)].into_iter().map(entry), Explore::NOBODY);
         let mut ranker = Ranker::new(3, 1);
         ranker.adopt(Arc::new(ranking), 0);
@@ -683,7 +691,7 @@ mod tests {
     #[test]
     fn calls_beyond_the_usual_make_dearer() {
         let mut ranking = Ranking::new(2, 64.0);
-        let entry = |cost_us| Entry { cost_us, mean_us: 0.0, poor: false };
+        let entry = |cost_us| Entry { cost_us, ..Entry::UNKNOWN };
         ranking.set(ROW, [100.0, 150.0].into_iter().map(entry), Explore::NOBODY);
         ranking.set_load(0, 50.0, 100.0, 64.0);
         let mut ranker = Ranker::new(2, 1);

@@ -59,13 +59,15 @@ pub struct Entry {
     pub cost_us: f32,
     /// What a call to it takes on average, in microseconds; 0 where nothing is known. For regret.
     pub mean_us: f32,
+    /// What 95 of 100 of its answers take at most, in microseconds; 0 where nothing is known. For hedging.
+    pub p95_us: f32,
     /// Below the success-rate floor: only when nobody else is ready.
     pub poor: bool,
 }
 
 impl Entry {
     /// Nothing is known: behind everyone of whom something is.
-    pub const UNKNOWN: Self = Self { cost_us: 1e9, mean_us: 0.0, poor: false };
+    pub const UNKNOWN: Self = Self { cost_us: 1e9, mean_us: 0.0, p95_us: 0.0, poor: false };
 }
 
 /// Calls under way at one provider, as the node knows them.

@@ -4,7 +4,7 @@
 //! call that *explored* was measured at one provider, while the mean of the one that ranking prefers is known: what the
 //! explored one was faster by is what ranking lost, what it was slower by is what exploring cost. A *hedged* call was
 //! sent to two: the first one's answer (or the time that it was waited for in vain, which is the least it would have
-//! taken) stands against the second's.
+//! taken) stands against the second's. Of a second one that was cut short nothing is known, and that call is not counted.
 //!
 //! Over many calls, `lost / calls` near zero says that ranking is right; a figure that grows says that somebody better
 //! is not asked. A single explored call compares one draw with a mean, and half of all draws are below it:

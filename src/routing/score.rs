@@ -23,6 +23,8 @@ use crate::time::Instant;
 /// Distance from the mean to the percentile in logarithms where nothing better is known, per unit of spread: the 90th
 /// of a normal one.
 const TAIL_PER_SPREAD: f64 = 1.28;
+/// The same for the 95th.
+const P95_PER_SPREAD: f64 = 1.645;
 /// A provider with less evidence is unknown: a lone sample after three half-lives.
 pub(super) const WEIGHT_MIN: f64 = 0.125;
 /// Effective samples at which a provider's own tail is worth remembering.
@@ -85,6 +87,15 @@ pub(super) fn cost(now: Instant, window: &Window, tail: Tail, config: &RankingCo
         typical_us: if known.percentile(0.5).is_some() { mean.exp() } else { worst_us() },
         poor,
     })
+}
+
+/// What 95 of 100 answers take at most, in microseconds; 0 while nothing is known. With few samples inferred from the mean,
+/// as the cost is.
+pub(super) fn p95_us(window: &Window, config: &RankingConfig) -> f64 {
+    let known = &window.known;
+    let (Some(mean), Some(direct)) = (known.ln_mean(), known.answered_percentile(0.95)) else { return 0.0 };
+    let trust = known.answered() / (known.answered() + config.samples_trusted);
+    (trust * direct.ln() + (1.0 - trust) * (mean + P95_PER_SPREAD * known.spread())).exp()
 }
 
 fn is_poor(now: Instant, window: &Window, config: &RankingConfig) -> bool {
@@ -191,6 +202,16 @@ mod tests {
         let us = |window: &Window| cost_at(secs(0), window).map_or(0.0, |cost| cost.us);
         assert!(us(&seen(90, 5)) < 100_000.0);
         assert!(us(&seen(90, 20)) > 10_000_000.0);
+    }
+
+    #[test]
+    fn the_95th_percentile_is_inferred_from_few_samples_and_read_off_many() {
+        let p95 = |count| p95_us(&seen(count, 0), &RankingConfig::default());
+        assert!(p95(0) == 0.0, "nothing is known");
+        assert!((p95(400) / 60_000.0 - 1.0).abs() < 0.06, "{}", p95(400));
+        assert!((55_000.0..100_000.0).contains(&p95(3)), "{}", p95(3));
+        // Calls that were not answered are no latencies.
+        assert!((p95_us(&seen(90, 90), &RankingConfig::default()) - p95(90)).abs() < 1.0);
     }
 
     #[test]

@@ -43,13 +43,16 @@ pub struct Tally {
     pub limited: u64,
     /// Broken, malformed, silent.
     pub failures: u64,
+    /// Cancelled, since another one asked beside it was faster. Those that had taken as long as they should have a latency,
+    /// which is the least that they would have taken.
+    pub outrun: u64,
 }
 
 impl Tally {
     /// All attempts.
     #[must_use]
     pub const fn attempts(&self) -> u64 {
-        self.answers + self.errors + self.late + self.limited + self.failures
+        self.answers + self.errors + self.late + self.limited + self.failures + self.outrun
     }
 }
 

@@ -9,18 +9,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::candidates::Candidates;
 use super::filters;
 use super::judge::{self, Judged, Verdict};
 use super::place::Route;
-use super::report::{Pending, Report};
+use super::race::{self, Call, Progress, Sent};
+use super::report::Pending;
 use super::upstream::Upstream;
 use super::upstream::exchange::{self, ExchangeError, Streamed};
 use super::view::View;
 use super::{Shard, on_heap};
 use crate::jsonrpc::{self, ChainNumbers, FilterRole, IdMatch, MethodInfo, Reason, TransactionHash};
 use crate::link::Outcome;
-use crate::routing::{self, Attempt, Attempts, Demand, Step};
+use crate::routing::{self, Attempts, Demand, Redial, Step};
 use crate::time::Instant;
 
 /// A call and where it may go.
@@ -29,7 +29,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) call: jsonrpc::Call<'a>,
     pub(crate) info: &'static MethodInfo,
     /// Whether the attempts are to be told.
-    trace: bool,
+    pub(crate) trace: bool,
     /// It is the node's own question, with a time of its own: no client's call.
     pub(crate) probe: Option<Duration>,
 }
@@ -150,70 +150,51 @@ pub(crate) async fn probe(shard: &Shard, view: &View, ask: &Ask<'_>) -> Answer {
 /// Asks providers until one answers or none is left.
 async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: Option<usize>) -> Answer {
     let chain = &ask.route.chain;
-    let class = ask.info.class;
-    let now = shard.clock.now();
     let row = chain.ranker.borrow().row_of(ask.info);
-    let demand = Demand { strategy: ask.route.strategy, class, row, repeatable: ask.info.repeatable };
-    let deadline = now + ask.patience(view);
+    let demand = Demand { strategy: ask.route.strategy, class: ask.info.class, row, repeatable: ask.info.repeatable };
+    let deadline = shard.clock.now() + ask.patience(view);
     let mut attempts = Attempts::new(demand, deadline, view.snapshot.config.rpc.attempts_max);
     if let Some(provider) = only {
         attempts = attempts.only(provider);
     }
-    let (hash, draw) = (transaction(ask), shard.draw());
-    let mut trace = Vec::new();
+    let spreads = only.is_none() && ask.probe.is_none() && chain.upstreams.len() > 1;
+    let call = Call { shard, view, ask, body, hash: transaction(ask), demand, draw: shard.draw(), spreads };
+    if spreads {
+        shard.hedges.borrow_mut().on_call(&view.snapshot.config.hedging.by);
+    }
+    let mut progress = Progress { attempts, trace: Vec::new() };
     // Ends: `Attempts` gives up after its last attempt.
     loop {
         let now = shard.clock.now();
-        let candidates = Candidates { shard, chain, ask, standing: &view.standing, draw };
-        let step = attempts.next(now, &mut chain.ranker.borrow_mut(), &candidates);
-        let mut attempt = match step {
+        let attempt = match progress.attempts.next(now, &mut chain.ranker.borrow_mut(), &call.candidates()) {
             Step::Try(attempt) => attempt,
-            // One at a time as yet: none is under way here.
-            Step::Wait => return give_up(attempts, routing::Reason::NoProvider, trace),
-            Step::GiveUp(reason) => return give_up(attempts, reason, trace),
+            // A round ends with nothing under way.
+            Step::Wait => return give_up(progress, routing::Reason::NoProvider),
+            Step::GiveUp(reason) => return give_up(progress, reason),
         };
-        let number = attempt.number;
-        let upstream = &chain.upstreams[attempt.provider];
-        let mut judged = try_one(shard, view, ask, upstream, body, &mut attempt, hash).await;
-        let took = shard.clock.now().since(now);
-        note(shard, view, ask, upstream, attempt, &mut judged, (now, took));
-        if let Some(hash) = hash.filter(|_| judged.acted) {
-            shard.sent_transactions.borrow_mut().remember(hash);
-        }
-        if ask.trace {
-            let provider = Arc::clone(&upstream.slot.id);
-            trace.push(Trace { provider, outcome: judged.outcome(), took });
-        }
-        match judged.verdict {
-            Verdict::Answer(said) => {
-                let provider = Some(Rc::clone(upstream));
-                return Answer { said, provider, attempts: attempts.made(), trace };
-            }
-            Verdict::Failure(failure) => attempts.on_failure(number, failure),
+        let (sent, judged) = race::round(&call, &mut progress, attempt, now).await;
+        let provider = Rc::clone(&sent.upstream);
+        if let Some(said) = call.ended(&mut progress, sent, judged) {
+            let attempts = progress.attempts.made();
+            return Answer { said, provider: Some(provider), attempts, trace: progress.trace };
         }
     }
 }
 
-async fn try_one(
-    shard: &Shard,
-    view: &View,
-    ask: &Ask<'_>,
-    upstream: &Rc<Upstream>,
-    body: &[u8],
-    attempt: &mut Attempt,
-    hash: Option<TransactionHash>,
-) -> Judged {
+/// One attempt at `upstream`, until `deadline`.
+pub(super) async fn try_one(call: Call<'_>, upstream: Rc<Upstream>, deadline: Instant, mut redial: Redial) -> Judged {
+    let Call { shard, view, ask, body, hash, .. } = call;
     let _in_flight = upstream.enter();
-    let mut reply = exchange::exchange(shard, upstream, body, attempt.first_byte_by).await;
+    let mut reply = exchange::exchange(shard, &upstream, body, deadline).await;
     let mut sent_before = false;
     if let Err(ExchangeError::Stale { sent }) = reply
-        && attempt.replaces_stale(sent)
+        && redial.replaces_stale(sent)
     {
         sent_before = sent;
-        reply = on_heap(|| exchange::exchange_fresh(shard, upstream, body, attempt.first_byte_by)).await;
+        reply = on_heap(|| exchange::exchange_fresh(shard, &upstream, body, deadline)).await;
     }
     let mut judged = match reply {
-        Ok(reply) => judge::reply(shard, ask, upstream, reply, hash),
+        Ok(reply) => judge::reply(shard, ask, &upstream, reply, hash),
         Err(error) => judge::no_reply(ask, &error, ask.patience(view)),
     };
     judged.acted |= sent_before;
@@ -221,48 +202,40 @@ async fn try_one(
 }
 
 /// Tells what an attempt showed about its provider, now or, of a stream, when it has ended.
-fn note(
-    shard: &Shard,
-    view: &View,
-    ask: &Ask<'_>,
-    upstream: &Rc<Upstream>,
-    attempt: Attempt,
-    judged: &mut Judged,
-    (sent, took): (Instant, Duration),
-) {
-    let (chain, method, position) = (&ask.route.chain, ask.info, attempt.provider);
+pub(super) fn note(call: &Call<'_>, sent: Sent, judged: &mut Judged, took: Duration) {
+    let Call { shard, view, ask, .. } = *call;
     if let Verdict::Answer(Said::Streamed(streamed)) = &mut judged.verdict {
+        let Sent { attempt, upstream, at } = sent;
         streamed.pending = Some(Pending {
-            chain: Rc::clone(chain),
-            upstream: Rc::clone(upstream),
-            position,
-            method,
+            chain: Rc::clone(&ask.route.chain),
+            upstream,
+            position: attempt.provider,
+            method: ask.info,
             trial: attempt.trial,
             explored: attempt.explored,
-            sent,
+            sent: at,
             took,
             standing: view.standing,
             probe: ask.probe.is_some(),
         });
         return;
     }
-    let trial = attempt.trial.as_ref();
+    let upstream = &sent.upstream;
     let Some(health) = judged.health else {
         // It was not asked after all, or given no time: another call may find out whether it is back.
-        if let Some(trial) = trial {
+        if let Some(trial) = &sent.attempt.trial {
             upstream.slot.standing.release_trial(trial);
         }
         return;
     };
-    let (explored, probe, standing) = (attempt.explored, ask.probe.is_some(), &view.standing);
-    let report = Report { chain, upstream, position, method, trial, explored, sent, took, standing, probe };
-    report.tell(shard, health, judged.outcome(), judged.is_timed());
+    sent.report(call, took).tell(shard, health, judged.outcome(), judged.is_timed());
     if judged.unsupported() && ask.info.known() {
-        upstream.lacks(ask.info.name, sent + took);
+        upstream.lacks(ask.info.name, sent.at + took);
     }
 }
 
-fn give_up(attempts: Attempts<(Rc<Upstream>, Whole)>, reason: routing::Reason, trace: Vec<Trace>) -> Answer {
+fn give_up(progress: Progress, reason: routing::Reason) -> Answer {
+    let Progress { attempts, trace } = progress;
     let made = attempts.made();
     if reason != routing::Reason::MethodUnknown
         && let Some((provider, whole)) = attempts.into_relayable()

@@ -18,6 +18,7 @@ mod idle;
 mod judge;
 mod place;
 mod probe;
+mod race;
 mod record;
 mod report;
 mod respond;
@@ -50,7 +51,7 @@ use self::timers::Timers;
 use self::view::View;
 use crate::jsonrpc::Scratch;
 use crate::link::{Counters, Event, EventKind, Phase, PhaseCell, ProviderSlot, Rankings, Slot, Snapshot};
-use crate::routing::{Changes, Health, Rest, RestChange, Transition};
+use crate::routing::{Changes, Health, HedgeBudget, Rest, RestChange, Transition};
 use crate::time::Instant;
 
 /// All that one shard owns.
@@ -69,6 +70,8 @@ pub(crate) struct Shard {
     pub(crate) scratch: RefCell<Scratch>,
     /// Hashes of transactions that were sent through this shard lately.
     pub(crate) sent_transactions: RefCell<SentTransactions>,
+    /// What this shard may send beside calls that take their time.
+    pub(crate) hedges: RefCell<HedgeBudget>,
     phase: Arc<PhaseCell>,
     snapshots: Arc<Slot<Snapshot>>,
     /// The generation that `view` was made from.

@@ -138,8 +138,8 @@ fn judge(shard: &Shard, upstream: &Upstream, answer: Answer) -> ProbeEnded {
             // It refuses our credentials: it is there.
             None => ProbeEnded::Answered(None),
         },
-        // Pages of it for a number: no answer. It is not read further.
-        (Said::Streamed(_), _) | (Said::Failed { .. }, Some(Outcome::Success | Outcome::Error)) => {
+        // Pages of it for a number: no answer. It is not read further. Nobody is asked beside it, so it is not outrun.
+        (Said::Streamed(_), _) | (Said::Failed { .. }, Some(Outcome::Success | Outcome::Error | Outcome::Outrun)) => {
             ProbeEnded::Answered(None)
         }
     }

@@ -50,20 +50,30 @@ impl Recorder {
 
     /// Counts an attempt at a provider; `key` is of the call's `method`.
     pub(crate) fn attempt(&self, key: RowKey, method: &'static MethodInfo, outcome: Outcome, latency: Duration) {
-        let mut rows = self.rows.borrow_mut();
-        if let Some(row) = rows.get_mut(&key) {
-            row.record_method(method, outcome, latency);
-        } else if rows.len() < limits::ROWS_PER_SHARD_MAX {
-            let mut row = self.spare_row(key);
-            row.record_method(method, outcome, latency);
-            rows.insert(key, row);
+        self.with_row(key, |row| row.record_method(method, outcome, latency));
+    }
+
+    /// Counts an attempt that another one outran; `least`: it would have taken at least this long.
+    pub(crate) fn outrun(&self, key: RowKey, least: Option<Duration>) {
+        self.with_row(key, |row| row.record_outrun(least));
+    }
+
+    /// Compares an attempt that was just counted: the one that ranking prefers takes `preferred`.
+    pub(crate) fn compared(&self, key: RowKey, how: Compared, preferred: Duration, took: Duration) {
+        if let Some(row) = self.rows.borrow_mut().get_mut(&key) {
+            row.regret.on_call(how, preferred, took);
         }
     }
 
-    /// Compares an attempt that was just counted: ranking prefers one that takes `preferred`.
-    pub(crate) fn compared(&self, key: RowKey, preferred: Duration, took: Duration) {
-        if let Some(row) = self.rows.borrow_mut().get_mut(&key) {
-            row.regret.on_call(Compared::Explored, preferred, took);
+    #[inline]
+    fn with_row(&self, key: RowKey, record: impl FnOnce(&mut Row)) {
+        let mut rows = self.rows.borrow_mut();
+        if let Some(row) = rows.get_mut(&key) {
+            record(row);
+        } else if rows.len() < limits::ROWS_PER_SHARD_MAX {
+            let mut row = self.spare_row(key);
+            record(&mut row);
+            rows.insert(key, row);
         }
     }
 

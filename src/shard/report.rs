@@ -13,7 +13,7 @@ use super::upstream::Upstream;
 use super::view::Chain;
 use crate::jsonrpc::MethodInfo;
 use crate::link::{Outcome, RowKey};
-use crate::routing::{self, Health, InsteadOf, StandingConfig, Trial};
+use crate::routing::{self, Compared, Health, InsteadOf, Ranker, StandingConfig, Trial};
 use crate::time::Instant;
 
 /// An attempt that has ended.
@@ -43,8 +43,7 @@ impl Report<'_> {
         let changes = slot.standing.on_outcome(now, &news, self.standing);
         shard.tell(slot, now, &changes, health);
         let mut ranker = self.chain.ranker.borrow_mut();
-        let own = (ranker.row_of(self.method) != class.into()).then_some(self.method);
-        let key = RowKey { slot: slot.number, class, own };
+        let key = self.key(&ranker);
         if !self.probe {
             shard.recorder.attempt(key, self.method, outcome, self.took);
         }
@@ -56,12 +55,36 @@ impl Report<'_> {
         }
     }
 
+    /// It was cancelled, since another one was faster. `least`: it would have taken at least this long.
+    pub(crate) fn outrun(&self, shard: &Shard, least: Option<Duration>) {
+        if let Some(trial) = self.trial {
+            self.upstream.slot.standing.release_trial(trial);
+        }
+        let mut ranker = self.chain.ranker.borrow_mut();
+        shard.recorder.outrun(self.key(&ranker), least);
+        if let Some(least) = least {
+            ranker.on_answer(self.position, self.method.class, shard.clock.now(), least);
+        }
+    }
+
+    /// It was asked beside one that ranking prefers, which would have taken at least `preferred`.
+    pub(crate) fn outran(&self, shard: &Shard, preferred: Duration) {
+        let key = self.key(&self.chain.ranker.borrow());
+        shard.recorder.compared(key, Compared::Hedged, preferred, self.took);
+    }
+
+    fn key(&self, ranker: &Ranker) -> RowKey {
+        let class = self.method.class;
+        let own = (ranker.row_of(self.method) != class.into()).then_some(self.method);
+        RowKey { slot: self.upstream.slot.number, class, own }
+    }
+
     /// Holds what it took against what ranking prefers, where that is known.
     #[cold]
     fn compare(&self, shard: &Shard, key: RowKey, instead: InsteadOf) {
         if instead.expected_us > 0 {
             let preferred = Duration::from_micros(instead.expected_us.into());
-            shard.recorder.compared(key, preferred, self.took);
+            shard.recorder.compared(key, Compared::Explored, preferred, self.took);
         }
     }
 }

@@ -140,6 +140,7 @@ impl Shard {
             connections: Cell::new(0),
             scratch: RefCell::new(Scratch::new()),
             sent_transactions: RefCell::new(SentTransactions::new(limits::SENT_TRANSACTIONS_KEPT)),
+            hedges: RefCell::default(),
             phase: seed.phase,
             snapshots: seed.snapshots,
             generation: Cell::new(generation),

@@ -24,6 +24,8 @@ pub(crate) struct Timers {
     /// When the driver will look next.
     sleeps_until: Cell<Instant>,
     driver: RefCell<Option<Waker>>,
+    /// Timers that are not in use, their entries with them.
+    spare: RefCell<Vec<Timer>>,
     stopped: Cell<bool>,
 }
 
@@ -68,6 +70,7 @@ impl Timers {
             clock,
             sleeps_until: Cell::new(Instant::NEVER),
             driver: RefCell::new(None),
+            spare: RefCell::default(),
             stopped: Cell::new(false),
         })
     }
@@ -81,6 +84,19 @@ impl Timers {
             cut: Cell::new(false),
         };
         Timer { timers: Rc::clone(self), entry: Rc::new(entry) }
+    }
+
+    /// The same out of those that were [given back](Timers::give_back): for waits of every call, without an allocation.
+    pub(crate) fn spare(self: &Rc<Self>) -> Timer {
+        self.spare.borrow_mut().pop().unwrap_or_else(|| self.timer())
+    }
+
+    /// Keeps a timer for the next one who needs it.
+    pub(crate) fn give_back(&self, timer: Timer) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < limits::TIMERS_SPARE_MAX && !self.stopped.get() {
+            spare.push(timer);
+        }
     }
 
     /// Waits until `at`.
@@ -108,6 +124,8 @@ impl Timers {
     /// Ends [`Timers::drive`].
     pub(crate) fn stop(&self) {
         self.stopped.set(true);
+        // Each holds us.
+        drop(self.spare.take());
         self.wake_driver();
     }
 

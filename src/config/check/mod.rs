@@ -42,6 +42,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
     let ranking = raw.ranking.get().and_then(routing::ranking);
     let breaker = raw.breaker.get().and_then(|breaker| routing::breaker(breaker, problems));
     let cooldown = raw.cooldown.get().and_then(|cooldown| routing::cooldown(cooldown, problems));
+    let hedging = raw.hedging.get().and_then(|hedging| routing::hedging(hedging, problems));
     let probes = raw.probes.get().and_then(|raw_probes| probes::check(raw_probes, &raw.heads, problems));
     let heads = raw.heads.get().and_then(probes::check_heads);
     let life = raw.life.get().and_then(check_life);
@@ -58,6 +59,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
         ranking: ranking?,
         breaker: breaker?,
         cooldown: cooldown?,
+        hedging: hedging?,
         probes: probes?,
         heads: heads?,
         life: life?,

@@ -1,11 +1,12 @@
-//! Ranking, breakers and cooldowns: what the operator wrote as the pure modules take it.
+//! Ranking, breakers, cooldowns and hedging: what the operator wrote as the pure modules take it.
 
-use super::relations::{at_most, count};
+use super::relations::{at_most, count, refuse_more};
 use crate::config::given::{Given, Plain};
 use crate::config::problems::Problem;
 use crate::config::raw;
-use crate::config::types::{Breaker, Ranking};
-use crate::routing::{BreakerConfig, CooldownConfig, RankingConfig};
+use crate::config::types::{Breaker, Hedging, Ranking};
+use crate::limits;
+use crate::routing::{BreakerConfig, CooldownConfig, HedgeConfig, RankingConfig};
 
 pub(super) fn ranking(raw: &raw::Ranking) -> Option<Ranking> {
     let by = RankingConfig {
@@ -65,6 +66,26 @@ pub(super) fn cooldown(raw: &raw::Cooldown, problems: &mut Vec<Problem>) -> Opti
         retry_after_max: raw.retry_after_max.plain()?,
         park: raw.park.plain()?,
     })
+}
+
+pub(super) fn hedging(raw: &raw::Hedging, problems: &mut Vec<Problem>) -> Option<Hedging> {
+    let floor = at_most(
+        (&raw.floor, raw.floor.plain()),
+        (&raw.cap, raw.cap.plain()),
+        "longer than the longest wait (`cap`)",
+        problems,
+    );
+    let raced = raw.raced_methods.get();
+    if let Some(raced) = raced {
+        refuse_more(raced, limits::PATTERNS_MAX, "raced methods", problems);
+    }
+    let by = HedgeConfig {
+        floor: floor?,
+        cap: raw.cap.plain()?,
+        budget_percent: count(&raw.budget_percent)?,
+        saved_max: count(&raw.saved_max)?,
+    };
+    Some(Hedging { by, raced_methods: raced?.iter().filter_map(Given::plain).collect() })
 }
 
 /// A whole number where the program reckons with fractions.
