@@ -611,3 +611,16 @@ pub const HEDGE_PERCENT_MAX: u64 = 100;
 
 /// Most of `hedging.saved_max`: a second's hedges of a busy shard.
 pub const HEDGES_SAVED_MAX: u64 = 10_000;
+
+/// Most of a provider's calls or units in a second: no vendor sells more to one node.
+pub const OUTBOUND_PER_SECOND_MAX: u64 = 10_000_000;
+
+/// Most of its units in a month: 48 bits count them.
+pub const OUTBOUND_PER_MONTH_MAX: u64 = 100_000_000_000_000;
+const _: () = assert!(OUTBOUND_PER_MONTH_MAX < 1 << 48);
+
+/// Most of its calls in flight: all connections of all shards.
+pub const OUTBOUND_IN_FLIGHT_MAX: u64 = 1_000_000;
+
+/// Most that a method weighs, in compute units: some hundred times the dearest of published tables.
+pub const UNITS_MAX: u64 = 1_000_000;

@@ -52,6 +52,9 @@ fn body(told: &Told) -> String {
         /// The chain that the provider says it is.
         #[serde(skip_serializing_if = "Option::is_none")]
         said: Option<u64>,
+        /// What is used of its plan from now on, in thousandths.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        per_mille: Option<u32>,
         /// The class of methods that it leads in.
         #[serde(skip_serializing_if = "Option::is_none")]
         class: Option<&'static str>,
@@ -65,6 +68,7 @@ fn body(told: &Told) -> String {
         seconds: event.kind.lasts().map(|time| time.as_secs_f64()),
         blocks: event.kind.blocks(),
         said: event.kind.chain_id(),
+        per_mille: event.kind.per_mille(),
         class: event.kind.class().map(MethodClass::name),
     };
     super::bodies::json(&body).trim_end().to_owned()
@@ -83,6 +87,7 @@ mod tests {
             (EventKind::BreakerOpened, r#""kind":"breaker_opened","chain":"base","provider":"alpha"}"#),
             (EventKind::Cooldown(Duration::from_millis(1500)), r#""provider":"alpha","seconds":1.5}"#),
             (EventKind::Lagging(10), r#""kind":"lagging","chain":"base","provider":"alpha","blocks":10}"#),
+            (EventKind::TunedDown(700), r#""provider":"alpha","per_mille":700}"#),
             (EventKind::WrongChain(56), r#""provider":"alpha","said":56}"#),
             (EventKind::Leads(MethodClass::Read), r#""provider":"alpha","class":"read"}"#),
         ];

@@ -22,7 +22,7 @@ use super::state::{BreakerState, chain_usable, rest};
 use crate::control::{ENDS, View};
 use crate::jsonrpc::{MethodClass, Reason};
 use crate::limits::LATENCY_BUCKETS_US;
-use crate::link::{Counters, Outcome, ProviderEntry, Snapshot};
+use crate::link::{Counters, Outcome, ProviderEntry, ProviderPlan, Snapshot};
 use crate::time::Instant;
 
 /// What `/metrics` is.
@@ -152,7 +152,23 @@ impl Sheet<'_> {
         let rows = all(snapshot).map(|provider| (labels(provider), seconds(provider)));
         self.gauge("provider_rest", "How long it is still left alone after a limit", Some(&Unit::Seconds), rows)?;
         let rows = all(snapshot).map(|provider| (labels(provider), provider.addresses.len() as u64));
-        self.gauge("provider_addresses", "Addresses that its name leads to", None, rows)
+        self.gauge("provider_addresses", "Addresses that its name leads to", None, rows)?;
+        let limited = || all(snapshot).filter_map(|provider| Some((provider, provider.plan.as_ref()?)));
+        let tuned = |provider: &ProviderEntry, plan: &ProviderPlan| {
+            f64::from(provider.slot.outbound.tuned_per_mille(now, &plan.by)) / 1000.0
+        };
+        let rows = limited().map(|(provider, plan)| (labels(provider), tuned(provider, plan)));
+        self.gauge(
+            "provider_plan_tuned",
+            "The part of its plan's rates that is used, less after refusals",
+            None,
+            rows,
+        )?;
+        let by_month = || limited().filter(|(_, plan)| plan.by.units_per_month.is_some());
+        let used = |provider: &ProviderEntry, plan: &ProviderPlan| provider.slot.outbound.month_used(now, plan.month);
+        let rows = by_month().map(|(provider, plan)| (labels(provider), used(provider, plan)));
+        let help = "Compute units of its plan used since the month began or this node did";
+        self.gauge("provider_plan_month_units", help, None, rows)
     }
 
     fn heads(&mut self, view: &View, snapshot: &Snapshot) -> fmt::Result {

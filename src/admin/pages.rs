@@ -9,7 +9,7 @@ use super::bodies::json;
 use super::state::{BreakerState, chain_usable, out, rest};
 use crate::control::{Percentiles, Totals, View, Watch, milliseconds};
 use crate::jsonrpc::MethodClass;
-use crate::link::{ChainEntry, Outcome, ProviderEntry};
+use crate::link::{ChainEntry, Outcome, ProviderEntry, ProviderPlan};
 use crate::time::Instant;
 
 /// Every chain, with what is configured of it.
@@ -71,12 +71,43 @@ struct Provider {
     rest: Option<RestOf>,
     /// Why it is passed over; null while it is not.
     out: Option<&'static str>,
+    /// Null where nothing is limited.
+    plan: Option<PlanOf>,
     /// Null while it has not said.
     head: Option<Head>,
     /// The last question of the node's own did not reach it.
     unreachable: bool,
     /// Those that it was asked for.
     classes: Vec<Class>,
+}
+
+/// How much of what was bought is used.
+#[derive(Serialize)]
+struct PlanOf {
+    calls_per_second: Option<u32>,
+    units_per_second: Option<u32>,
+    units_per_month: Option<u64>,
+    in_flight_max: Option<u32>,
+    /// The part of its rates that is used now, as a part of 1: less after refusals.
+    tuned: f64,
+    in_flight: u32,
+    /// Since the month began or this node did; null where months are not limited.
+    month_units: Option<u64>,
+}
+
+impl PlanOf {
+    fn new(provider: &ProviderEntry, plan: &ProviderPlan, now: Instant) -> Self {
+        let (by, outbound) = (&plan.by, &provider.slot.outbound);
+        Self {
+            calls_per_second: by.calls_per_second,
+            units_per_second: by.units_per_second,
+            units_per_month: by.units_per_month,
+            in_flight_max: by.in_flight,
+            tuned: f64::from(outbound.tuned_per_mille(now, by)) / 1000.0,
+            in_flight: outbound.in_flight(),
+            month_units: by.units_per_month.map(|_| outbound.month_used(now, plan.month)),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -128,6 +159,7 @@ impl Provider {
             addresses: provider.addresses.len(),
             breaker: BreakerState::of(provider, now).name(),
             rest: rest(provider, now).map(|(why, seconds)| RestOf { why, seconds }),
+            plan: provider.plan.as_ref().map(|plan| PlanOf::new(provider, plan, now)),
             out: out(provider, watch.out(slot), now),
             head,
             unreachable: facts.is_some_and(|facts| facts.unreachable),

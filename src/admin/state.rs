@@ -149,6 +149,9 @@ pub fn class_state(
             None => {}
         }
     }
+    if let Some(full) = provider.full(now, class) {
+        add(State::Out, full.name(), None);
+    }
     if score.is_some_and(|score| score.poor) {
         add(State::Last, "success_floor", None);
     }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::control::{Dropped, View};
 use crate::jsonrpc::MethodClass;
 use crate::link::{Counters, Outcome, Phase, PhaseCell, Row, RowKey, Snapshot};
-use crate::routing::{Compared, Footing};
+use crate::routing::{Compared, Footing, Month};
 
 const CONFIG: &str = r#"
     [node]
@@ -48,7 +48,7 @@ fn view(more: &str) -> Arc<View> {
         .with_no_client_auth();
     let addresses =
         |url: &crate::config::Url| url.host.parse().map(|ip| SocketAddr::new(ip, url.port)).into_iter().collect();
-    let snapshot = Arc::new(Snapshot::build(Arc::new(config), None, Arc::new(tls), addresses));
+    let snapshot = Arc::new(Snapshot::build(Arc::new(config), None, Arc::new(tls), addresses, |_| Month::default()));
     let phase = Arc::new(PhaseCell::default());
     phase.advance(Phase::Serving);
     let counters = vec![Arc::new(Counters::default()), Arc::new(Counters::default())];

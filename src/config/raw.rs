@@ -8,6 +8,7 @@
 //! the machine, is `check`'s.
 
 mod hedging;
+mod outbound;
 mod probes;
 mod ranking;
 mod standing;
@@ -23,6 +24,7 @@ use super::values::{
 use crate::jsonrpc::BLOCKED_BY_DEFAULT;
 use crate::limits;
 pub(crate) use hedging::Hedging;
+pub(crate) use outbound::{Limits, Outbound};
 use probes::Lag;
 pub(crate) use probes::{Heads, Probes};
 pub(crate) use ranking::Ranking;
@@ -61,6 +63,7 @@ pub(crate) struct File {
     pub breaker: Given<Breaker>,
     pub cooldown: Given<Cooldown>,
     pub hedging: Given<Hedging>,
+    pub outbound: Given<Outbound>,
     pub probes: Given<Probes>,
     pub heads: Given<Heads>,
     pub life: Given<Life>,
@@ -380,6 +383,9 @@ pub(crate) struct Provider {
     /// Sent with every call.
     #[serde(default)]
     pub headers: Given<Table<HeaderName, HeaderValue>>,
+    /// What may be sent to it.
+    #[serde(default)]
+    pub limits: Given<Limits>,
     /// What errors of this provider mean, before the built-in taxonomy is asked; the first that holds.
     #[serde(default)]
     pub errors: Given<Vec<Given<ErrorRule>>>,

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Secret;
-use crate::jsonrpc::{MethodClass, Override};
+use crate::jsonrpc::{MethodClass, Override, Units};
 use crate::routing::{
     BreakerConfig, CooldownConfig, HeadLimits, HeadsConfig, HedgeConfig, ProbeConfig, RankingConfig, StandingConfig,
-    Strategy,
+    Strategy, TuningConfig,
 };
 
 /// Everything a node runs on.
@@ -26,6 +26,7 @@ pub struct Config {
     pub breaker: Breaker,
     pub cooldown: CooldownConfig,
     pub hedging: Hedging,
+    pub outbound: Outbound,
     pub probes: Probes,
     /// But for `max_lag_blocks`, which is a chain's own.
     pub heads: HeadsConfig,
@@ -154,6 +155,29 @@ pub struct Hedging {
     pub raced_methods: Vec<String>,
 }
 
+/// How providers' limits are kept to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outbound {
+    /// Of a second's plan, what may be sent at once.
+    pub burst_percent: u32,
+    /// Where a plan is tuned.
+    pub tuning: TuningConfig,
+}
+
+/// What was bought from a provider's vendor; absent: as much as one likes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub calls_per_second: Option<u32>,
+    pub units_per_second: Option<u32>,
+    pub units_per_month: Option<u64>,
+    /// Day of the month, UTC.
+    pub month_starts_on: u8,
+    pub in_flight: Option<u32>,
+    /// Whether refusals tune the rates down, and time up again.
+    pub tune: bool,
+    pub units: Units,
+}
+
 /// What the node asks providers by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probes {
@@ -230,6 +254,8 @@ pub struct Provider {
     pub weight: u32,
     /// What errors of this provider mean, before the built-in taxonomy is asked.
     pub errors: Vec<Override>,
+    /// What may be sent to it.
+    pub limits: Plan,
 }
 
 /// A provider's address, split as a connection needs it. Path, query and userinfo may hold a key: they are secret.

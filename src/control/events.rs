@@ -103,7 +103,7 @@ fn log(event: &Event) {
     let Event { chain, provider, kind } = event;
     let (chain, provider) = (&**chain, &**provider);
     let (seconds, blocks, said) = (kind.lasts().map(|time| time.as_secs_f64()), kind.blocks(), kind.chain_id());
-    let word = kind.name();
+    let (word, per_mille) = (kind.name(), kind.per_mille());
     match kind {
         EventKind::BreakerHalfOpen
         | EventKind::BreakerClosed
@@ -119,13 +119,14 @@ fn log(event: &Event) {
         EventKind::BreakerOpened
         | EventKind::Cooldown(_)
         | EventKind::Parked(_)
+        | EventKind::TunedDown(_)
         | EventKind::Unauthorized
         | EventKind::WrongChain(_)
         | EventKind::Lagging(_)
         | EventKind::FarAhead(_)
         | EventKind::Unreachable
         | EventKind::ReloadRefused => {
-            tracing::warn!(target: "livechain::event", chain, provider, kind = word, seconds, blocks, said);
+            tracing::warn!(target: "livechain::event", chain, provider, kind = word, seconds, blocks, said, per_mille);
         }
         EventKind::Panicked => tracing::error!(target: "livechain::event", chain, provider, kind = word),
     }

@@ -8,6 +8,7 @@
 //! `logging` are what it is made of; `publish`, `reload`, `collect`, `totals`, `rank`, `events`, `watch` and `prober` what it
 //! does; `life` when it ends.
 
+mod calendar;
 mod collect;
 mod events;
 mod life;

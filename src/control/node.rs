@@ -168,9 +168,14 @@ impl Node {
         if self.pending.is_some() {
             self.publish_pending();
         } else if changed {
-            let newest = self.parts.publisher.newest();
-            self.parts.publisher.publish(Arc::clone(&newest.config), Arc::clone(&newest.tls), &self.parts.names);
+            self.publish_again();
         }
+    }
+
+    /// The same config with what is new about the world.
+    fn publish_again(&mut self) {
+        let newest = self.parts.publisher.newest();
+        self.parts.publisher.publish(Arc::clone(&newest.config), Arc::clone(&newest.tls), &self.parts.names);
     }
 
     /// Publishes a new config once its names are known or have been waited for long enough.
@@ -207,6 +212,9 @@ impl Node {
     fn on_reports(&mut self) {
         self.parts.collector.reports(&self.parts.view.events);
         self.parts.prober.on_time(&self.parts.view, &self.parts.publisher);
+        if self.parts.publisher.newest().is_of_last_month(self.parts.view.now()) {
+            self.publish_again();
+        }
     }
 
     fn collect_rows(&mut self) {

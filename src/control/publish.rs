@@ -57,7 +57,13 @@ impl Publisher {
     /// Makes the snapshot of `config` and what `names` knows, and gives it to all.
     pub(super) fn publish(&mut self, config: Arc<Config>, tls: Arc<ClientConfig>, names: &Names) {
         let before = self.newest();
-        let snapshot = Arc::new(Snapshot::build(config, Some(&before), tls, |url| names.addresses(url)));
+        let snapshot = Arc::new(Snapshot::build(
+            config,
+            Some(&before),
+            tls,
+            |url| names.addresses(url),
+            |day| self.view.month(day),
+        ));
         self.slots = numbers(&snapshot);
         self.view.totals().retain(&self.slots);
         self.view.publish(Arc::clone(&snapshot));
@@ -122,6 +128,7 @@ mod tests {
     use super::*;
     use crate::control::{Dropped, tls};
     use crate::link::{Doorbell, PhaseCell};
+    use crate::routing::Month;
 
     fn config(providers: &[&str]) -> Arc<Config> {
         let providers: String = providers
@@ -138,7 +145,7 @@ mod tests {
         let first = config(&["alpha", "beta"]);
         let names = Names::new(&first).unwrap();
         let tls = tls::client_config(None).unwrap();
-        let snapshot = Arc::new(Snapshot::build(first, None, tls, |url| names.addresses(url)));
+        let snapshot = Arc::new(Snapshot::build(first, None, tls, |url| names.addresses(url), |_| Month::default()));
         let (bell, doorbell) = Bell::new().unwrap();
         let snapshots = Arc::new(Slot::new(Arc::clone(&snapshot)));
         let rankings = Arc::new(Slot::new(Arc::default()));
@@ -196,7 +203,7 @@ mod tests {
         let tls = tls::client_config(None).unwrap();
         let names = Names::new(&config(&["alpha"])).unwrap();
         let build = |ids: &[&str], previous: Option<&Snapshot>| {
-            Snapshot::build(config(ids), previous, Arc::clone(&tls), |url| names.addresses(url))
+            Snapshot::build(config(ids), previous, Arc::clone(&tls), |url| names.addresses(url), |_| Month::default())
         };
         let first = build(&["alpha", "beta"], None);
         let second = build(&["gamma", "beta"], Some(&first));

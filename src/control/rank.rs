@@ -259,6 +259,7 @@ mod tests {
     use crate::config::Config;
     use crate::control::tls;
     use crate::link::{Outcome, RowKey};
+    use crate::routing::Month;
 
     const CLASS: MethodClass = MethodClass::Read;
     const TICK: Duration = Duration::from_millis(250);
@@ -272,7 +273,13 @@ mod tests {
         let text = format!("[[chains]]\nname = \"ethereum\"\nid = 1\n{}", lines.collect::<String>());
         let config = Arc::new(Config::parse(&text, "test", |_| None, &[0, 1]).unwrap());
         let address: SocketAddr = "127.0.0.1:8000".parse().unwrap();
-        Snapshot::build(config, previous, tls::client_config(None).unwrap(), |_| Arc::new([address]))
+        Snapshot::build(
+            config,
+            previous,
+            tls::client_config(None).unwrap(),
+            |_| Arc::new([address]),
+            |_| Month::default(),
+        )
     }
 
     fn slot(snapshot: &Snapshot, provider: usize) -> u64 {

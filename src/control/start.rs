@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use super::calendar::{self, unix_now};
 use super::collect::Collector;
 use super::listeners::Listeners;
 use super::logging::Logs;
@@ -39,7 +40,13 @@ pub(super) async fn start(config: Config, path: Option<PathBuf>, logs: Logs) -> 
     names.first(limits::NAMES_FIRST_WAIT).await;
     // Only now: what a new socket collects has to wait for the shards alone, not for names.
     let (listeners, upgrade) = predecessor.listen(&config)?;
-    let snapshot = Snapshot::build(Arc::new(config), None, tls, |url| names.addresses(url));
+    let snapshot = Snapshot::build(
+        Arc::new(config),
+        None,
+        tls,
+        |url| names.addresses(url),
+        |day| calendar::month(unix_now(), crate::time::Instant::START + epoch.elapsed(), day),
+    );
     let shards = Shards::start(Arc::new(snapshot), &listeners, epoch)?;
     shards.phase.advance(Phase::Serving);
 

@@ -4,12 +4,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::calendar;
 use super::events::Events;
 use super::logging::Dropped;
 use super::rank::Rank;
 use super::totals::Totals;
 use super::watch::Watch;
 use crate::link::{Counters, PhaseCell, Slot, Snapshot};
+use crate::routing::Month;
 use crate::time::Instant;
 
 /// The node, as seen from its control thread.
@@ -67,6 +69,11 @@ impl View {
     #[must_use]
     pub fn now(&self) -> Instant {
         Instant::START + self.epoch.elapsed()
+    }
+
+    /// Which month it is for a plan that begins on `day`.
+    pub(super) fn month(&self, day: u8) -> Month {
+        calendar::month(calendar::unix_now(), self.now(), day)
     }
 
     /// The newest.

@@ -283,6 +283,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::control::tls;
+    use crate::routing::Month;
 
     fn snapshot(more: &str, ids: &[&str], previous: Option<&Snapshot>) -> Snapshot {
         let provider =
@@ -293,7 +294,13 @@ mod tests {
             providers.concat()
         );
         let config = Config::parse(&text, "test", |_| None, &[0]).unwrap_or_else(|problems| panic!("{problems}"));
-        Snapshot::build(Arc::new(config), previous, tls::client_config(None).unwrap(), |_| Arc::new([]))
+        Snapshot::build(
+            Arc::new(config),
+            previous,
+            tls::client_config(None).unwrap(),
+            |_| Arc::new([]),
+            |_| Month::default(),
+        )
     }
 
     fn secs(secs: u64) -> Instant {
@@ -368,7 +375,7 @@ mod tests {
         let mut config = (*first.config).clone();
         config.chains[0].id = 2;
         let tls = tls::client_config(None).unwrap();
-        let second = Snapshot::build(Arc::new(config), Some(&first), tls, |_| Arc::new([]));
+        let second = Snapshot::build(Arc::new(config), Some(&first), tls, |_| Arc::new([]), |_| Month::default());
         watch.take_over(&second, secs(2));
         assert_eq!(footings(&second), [Footing::Unasked]);
         assert_eq!(round(&mut watch, secs(3), &[2], &[100]), []);

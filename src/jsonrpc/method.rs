@@ -182,7 +182,7 @@ const fn subscription(name: &'static str) -> MethodInfo {
 }
 
 #[rustfmt::skip]
-static METHODS: [MethodInfo; 106] = [
+pub(super) static METHODS: [MethodInfo; 106] = [
     local("eth_chainId", Local::ChainId),
     local("net_version", Local::NetworkId),
     head("eth_blockNumber"),

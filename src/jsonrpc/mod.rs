@@ -23,6 +23,7 @@ mod signs;
 mod strict;
 mod tokens;
 mod transaction;
+mod units;
 
 pub use batch::{Document, Limits, parse};
 pub use blocked::{BLOCKED_BY_DEFAULT, Blocked};
@@ -37,3 +38,4 @@ pub use method::{FilterRole, Local, MethodInfo, default_deadline, info};
 pub use reply::{IdMatch, Malformed, Prefix, PrefixKind, Reply, ReplyError, inspect, inspect_prefix, write_reply};
 pub use tokens::{NotJson, Scratch};
 pub use transaction::{TransactionHash, transaction_hash, write_hash};
+pub use units::{DEFAULT_UNITS, Units};

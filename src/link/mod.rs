@@ -22,4 +22,4 @@ pub use probe::{ProbeControlEnd, ProbeEnded, ProbeOrder, ProbeShardEnd, ProbeWor
 pub use ranked::{Ranked, Rankings};
 pub use report::{AccessRecord, ControlEnd, Event, EventKind, MethodSum, Outcome, Row, RowKey, ShardEnd, pair};
 pub use slot::Slot;
-pub use snapshot::{ChainEntry, ProviderEntry, ProviderSlot, Snapshot};
+pub use snapshot::{ChainEntry, ProviderEntry, ProviderPlan, ProviderSlot, Snapshot};

@@ -198,6 +198,8 @@ pub enum EventKind {
     Cooldown(Duration),
     /// Its quota is used up or its bill unpaid: not asked for this long.
     Parked(Duration),
+    /// It refused a call for its rate: so many thousandths of its plan are used from now on.
+    TunedDown(u32),
     /// It refused our credentials.
     Unauthorized,
     /// A connection's task panicked; that connection was closed.
@@ -247,6 +249,7 @@ impl EventKind {
             Self::BreakerClosed => "breaker_closed",
             Self::Cooldown(_) => "cooldown",
             Self::Parked(_) => "parked",
+            Self::TunedDown(_) => "tuned_down",
             Self::Unauthorized => "unauthorized",
             Self::Panicked => "panicked",
             Self::Leads(_) => "leads",
@@ -276,6 +279,15 @@ impl EventKind {
     pub const fn blocks(self) -> Option<u64> {
         match self {
             Self::Lagging(blocks) | Self::FarAhead(blocks) => Some(blocks),
+            _ => None,
+        }
+    }
+
+    /// What is used of its plan, in thousandths, where that is what happened.
+    #[must_use]
+    pub const fn per_mille(self) -> Option<u32> {
+        match self {
+            Self::TunedDown(per_mille) => Some(per_mille),
             _ => None,
         }
     }

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use super::counters::Gauge;
 use crate::config::{self, Config, Secret};
-use crate::jsonrpc::{self, Blocked, FilterKey, MethodClass};
+use crate::jsonrpc::{self, Blocked, FilterKey, MethodClass, Units};
 use crate::limits;
-use crate::routing::{FootingCell, Standing};
+use crate::routing::{Allotment, FootingCell, Full, Month, Outbound, OutboundConfig, Plan, Standing};
 use crate::time::Instant;
 
 /// The node as of one moment.
@@ -47,8 +47,29 @@ pub struct ProviderEntry {
     pub slot: Arc<ProviderSlot>,
     pub priority: u32,
     pub weight: u32,
+    /// What may be sent to it; none: as much as one likes.
+    pub plan: Option<Arc<ProviderPlan>>,
     /// Where its host's name leads now; empty while it is not known.
     pub addresses: Arc<[SocketAddr]>,
+}
+
+/// A provider's plan, made ready to be kept to.
+#[derive(Debug)]
+pub struct ProviderPlan {
+    pub by: OutboundConfig,
+    pub plan: Plan,
+    pub month: Month,
+    /// What calls weigh.
+    pub units: Units,
+}
+
+impl ProviderEntry {
+    /// What of its plan stands in the way of a call of `class`, if anything does, shards' chunks aside.
+    #[must_use]
+    pub fn full(&self, now: Instant, class: MethodClass) -> Option<Full> {
+        let plan = self.plan.as_ref()?;
+        self.slot.outbound.full(now, plan.units.of_class(class), &plan.plan, &Allotment::default())
+    }
 }
 
 /// What stays the same about a provider across snapshots, and the words that all shards share.
@@ -72,23 +93,29 @@ pub struct ProviderSlot {
     refusal_told_until: AtomicU64,
     /// Where it stands on its chain; control's word.
     pub footing: FootingCell,
+    /// What has been sent to it, where that is limited.
+    pub outbound: Outbound,
 }
 
 impl Snapshot {
     /// Makes the snapshot of `config`, keeping the slots of `previous` that are still the same provider.
-    /// `addresses` tells where a provider's host leads now.
+    /// `addresses` tells where a provider's host leads now, `month` which one it is for a plan that begins on a day.
     pub fn build(
         config: Arc<Config>,
         previous: Option<&Self>,
         tls: Arc<rustls::ClientConfig>,
         mut addresses: impl FnMut(&config::Url) -> Arc<[SocketAddr]>,
+        month: impl Fn(u8) -> Month,
     ) -> Self {
         // Cores stay as they are for a process's life.
         let shards = config.shards.cores.len();
         let chains: Vec<_> = config
             .chains
             .iter()
-            .map(|chain| Arc::new(ChainEntry::build(chain, previous, shards, &mut addresses)))
+            .map(|chain| {
+                let plan = |provider: &_| ProviderPlan::new(provider, &config.outbound, &month).map(Arc::new);
+                Arc::new(ChainEntry::build(chain, previous, shards, &mut addresses, plan))
+            })
             .collect();
         let mut names = BTreeMap::new();
         for (index, chain) in config.chains.iter().enumerate() {
@@ -111,6 +138,13 @@ impl Snapshot {
         found.ok().map(|at| self.names[at].1)
     }
 
+    /// Whether a month of some provider's plan has ended since this was made.
+    #[must_use]
+    pub fn is_of_last_month(&self, now: Instant) -> bool {
+        let plans = self.chains.iter().flat_map(|chain| &chain.providers).filter_map(|provider| provider.plan.as_ref());
+        plans.filter_map(|plan| plan.month.ends).any(|ends| now >= ends)
+    }
+
     fn chain(&self, name: &str) -> Option<&ChainEntry> {
         self.chain_index(name).map(|index| &*self.chains[index])
     }
@@ -122,6 +156,7 @@ impl ChainEntry {
         previous: Option<&Snapshot>,
         shards: usize,
         addresses: &mut impl FnMut(&config::Url) -> Arc<[SocketAddr]>,
+        plan: impl Fn(&config::Provider) -> Option<Arc<ProviderPlan>>,
     ) -> Self {
         let name: Arc<str> = chain.name.as_str().into();
         let before = previous.and_then(|snapshot| snapshot.chain(&chain.name));
@@ -137,11 +172,29 @@ impl ChainEntry {
                     ),
                     priority: provider.priority,
                     weight: provider.weight,
+                    plan: plan(provider),
                     addresses: addresses(&provider.url),
                 }
             })
             .collect();
         Self { name, config: chain.clone(), providers }
+    }
+}
+
+impl ProviderPlan {
+    fn new(provider: &config::Provider, outbound: &config::Outbound, month: impl Fn(u8) -> Month) -> Option<Self> {
+        let limits = &provider.limits;
+        let by = OutboundConfig {
+            calls_per_second: limits.calls_per_second,
+            units_per_second: limits.units_per_second,
+            units_per_month: limits.units_per_month,
+            in_flight: limits.in_flight,
+            burst_percent: outbound.burst_percent,
+            tuning: limits.tune.then_some(outbound.tuning),
+        };
+        let month = month(limits.month_starts_on);
+        let plan = || Self { by, plan: Plan::new(by, month), month, units: limits.units.clone() };
+        by.is_limited().then(plan)
     }
 }
 
@@ -166,6 +219,7 @@ impl ProviderSlot {
             in_flight: (0..shards).map(|_| Gauge::default()).collect(),
             refusal_told_until: AtomicU64::new(0),
             footing: FootingCell::default(),
+            outbound: Outbound::new(),
         }
     }
 

@@ -105,6 +105,19 @@ pub enum Full {
     Month,
 }
 
+impl Full {
+    /// The word used in pages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InFlight => "plan_in_flight",
+            Self::Calls => "plan_calls",
+            Self::Units => "plan_units",
+            Self::Month => "plan_month",
+        }
+    }
+}
+
 /// What all shards share about one provider: alone in its cache lines, and written only where something is limited.
 #[derive(Debug, Default)]
 #[repr(align(128))]

@@ -44,7 +44,7 @@ impl Providers for Candidates<'_> {
             weight: upstream.weight.get(),
             in_flight: upstream.in_flight.get(),
             supports: upstream.supports(self.ask.info.name, now),
-            room: upstream.pool.has_room(),
+            room: upstream.pool.has_room() && upstream.plan_has_room(self.ask.info, now),
         }
     }
 

@@ -182,9 +182,11 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
 }
 
 /// One attempt at `upstream`, until `deadline`.
-pub(super) async fn try_one(call: Call<'_>, upstream: Rc<Upstream>, deadline: Instant, mut redial: Redial) -> Judged {
-    let Call { shard, view, ask, body, hash, .. } = call;
-    let _in_flight = upstream.enter();
+pub(super) async fn try_one(call: &Call<'_>, upstream: Rc<Upstream>, deadline: Instant, mut redial: Redial) -> Judged {
+    let Call { shard, ask, body, .. } = *call;
+    let Some(in_flight) = upstream.enter(ask.info, shard.clock.now()) else {
+        return judge::no_reply(ask, &ExchangeError::Full, ask.patience(call.view));
+    };
     let mut reply = exchange::exchange(shard, &upstream, body, deadline).await;
     let mut sent_before = false;
     if let Err(ExchangeError::Stale { sent }) = reply
@@ -194,10 +196,14 @@ pub(super) async fn try_one(call: Call<'_>, upstream: Rc<Upstream>, deadline: In
         reply = on_heap(|| exchange::exchange_fresh(shard, &upstream, body, deadline)).await;
     }
     let mut judged = match reply {
-        Ok(reply) => judge::reply(shard, ask, &upstream, reply, hash),
-        Err(error) => judge::no_reply(ask, &error, ask.patience(view)),
+        Ok(reply) => judge::reply(shard, ask, &upstream, reply, call.hash),
+        Err(error) => judge::no_reply(ask, &error, ask.patience(call.view)),
     };
     judged.acted |= sent_before;
+    if let Verdict::Answer(Said::Streamed(streamed)) = &mut judged.verdict {
+        // It runs until its end.
+        streamed.in_flight = Some(in_flight);
+    }
     judged
 }
 

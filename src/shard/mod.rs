@@ -173,7 +173,7 @@ impl Shard {
         );
     }
 
-    fn event(&self, slot: &ProviderSlot, kind: EventKind) {
+    pub(crate) fn event(&self, slot: &ProviderSlot, kind: EventKind) {
         self.recorder.event(Event::of(slot, kind), &self.counters);
     }
 

@@ -26,7 +26,6 @@ use crate::routing::{Attempt, Attempts, Demand, Hedging, Shows, Step};
 use crate::time::Instant;
 
 /// A call as all its attempts see it.
-#[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) shard: &'a Shard,
     pub(super) view: &'a View,
@@ -140,9 +139,9 @@ impl<'a> Call<'a> {
 
 impl Sent {
     /// The attempt's end. Holds nothing of `self`, which can be told of while others still run.
-    fn run<'a>(&self, call: &Call<'a>) -> impl Future<Output = Judged> + use<'a> {
+    fn run<'a>(&self, call: &'a Call<'a>) -> impl Future<Output = Judged> + use<'a> {
         let Attempt { first_byte_by, redial, .. } = self.attempt;
-        door::try_one(*call, Rc::clone(&self.upstream), first_byte_by, redial)
+        door::try_one(call, Rc::clone(&self.upstream), first_byte_by, redial)
     }
 
     /// What it is told as.

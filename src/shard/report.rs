@@ -12,7 +12,7 @@ use super::Shard;
 use super::upstream::Upstream;
 use super::view::Chain;
 use crate::jsonrpc::MethodInfo;
-use crate::link::{Outcome, RowKey};
+use crate::link::{EventKind, Outcome, RowKey};
 use crate::routing::{self, Compared, Health, InsteadOf, Ranker, StandingConfig, Trial};
 use crate::time::Instant;
 
@@ -42,6 +42,11 @@ impl Report<'_> {
         let news = routing::Outcome { health, class, sent: self.sent, trial: self.trial, draw: shard.draw() };
         let changes = slot.standing.on_outcome(now, &news, self.standing);
         shard.tell(slot, now, &changes, health);
+        if matches!(health, Health::Cooldown(_) | Health::ClassCooldown(_))
+            && let Some(per_mille) = self.upstream.on_limited(now, self.sent)
+        {
+            shard.event(slot, EventKind::TunedDown(per_mille));
+        }
         let mut ranker = self.chain.ranker.borrow_mut();
         let key = self.key(&ranker);
         if !self.probe {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use livechain::config::{Config, cores_available};
 use livechain::link::{self, Bell, ControlEnd, Counters, Phase, PhaseCell, Slot, Snapshot};
+use livechain::routing::Month;
 use livechain::shard::{self, Seed};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0x407d73d8a49eeb85d32cf465507dd71d507100c1","latest"]}"#;
@@ -83,7 +84,7 @@ fn snapshot(provider: SocketAddr) -> Snapshot {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    Snapshot::build(Arc::new(config), None, Arc::new(tls), |_| Arc::new([provider]))
+    Snapshot::build(Arc::new(config), None, Arc::new(tls), |_| Arc::new([provider]), |_| Month::default())
 }
 
 /// Answers every call with the same result, as long as the process runs.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::Range;
 
+use super::outbound;
 use super::relations::{count, refuse_more};
 use crate::config::given::Given;
 use crate::config::problems::Problem;
@@ -98,6 +99,7 @@ fn check_providers(
 fn check_provider(raw: &raw::Provider, region: Option<&str>, problems: &mut Vec<Problem>) -> Option<Provider> {
     let headers = check_headers(raw, problems);
     let errors = check_errors(raw, problems);
+    let limits = raw.limits.get().and_then(|limits| outbound::check_plan(limits, problems));
     let urls = check_regions(raw, region, problems);
     let own = urls.and_then(Given::get);
     let url = own.and_then(|own| own.url.as_ref()).unwrap_or(&raw.url).plain();
@@ -111,6 +113,7 @@ fn check_provider(raw: &raw::Provider, region: Option<&str>, problems: &mut Vec<
         ws_url,
         headers: headers?,
         errors: errors?,
+        limits: limits?,
         priority: count(&raw.priority)?,
         weight: count(&raw.weight)?,
     })

@@ -7,6 +7,7 @@
 mod chains;
 mod listen;
 mod node;
+mod outbound;
 mod probes;
 mod relations;
 mod routing;
@@ -43,6 +44,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
     let breaker = raw.breaker.get().and_then(|breaker| routing::breaker(breaker, problems));
     let cooldown = raw.cooldown.get().and_then(|cooldown| routing::cooldown(cooldown, problems));
     let hedging = raw.hedging.get().and_then(|hedging| routing::hedging(hedging, problems));
+    let outbound = raw.outbound.get().and_then(outbound::check);
     let probes = raw.probes.get().and_then(|raw_probes| probes::check(raw_probes, &raw.heads, problems));
     let heads = raw.heads.get().and_then(probes::check_heads);
     let life = raw.life.get().and_then(check_life);
@@ -60,6 +62,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
         breaker: breaker?,
         cooldown: cooldown?,
         hedging: hedging?,
+        outbound: outbound?,
         probes: probes?,
         heads: heads?,
         life: life?,

@@ -10,10 +10,10 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Upstream;
 use super::body::{BodyError, BodyReader};
 use super::connect::{self, ConnectError};
 use super::pool::{Checkout, Connection, Full, Permit};
+use super::{InFlight, Upstream};
 use crate::http::{self, ResponseHead};
 use crate::jsonrpc::{self, IdMatch};
 use crate::limits;
@@ -51,6 +51,8 @@ pub(crate) struct Streamed {
     unbounded: bool,
     /// What is to be said of the provider once the end is known.
     pub(crate) pending: Option<Pending>,
+    /// Counts it until then.
+    pub(crate) in_flight: Option<InFlight>,
 }
 
 /// Why there is no answer.
@@ -359,6 +361,7 @@ async fn read_content(
         last: last_byte(&content).unwrap_or(0),
         unbounded: head.framing == http::ResponseFraming::UntilClose,
         pending: None,
+        in_flight: None,
         start: content,
         length,
         reader,

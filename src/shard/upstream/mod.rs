@@ -16,9 +16,10 @@ use pool::{Pool, PoolLimits};
 
 use crate::config;
 use crate::http::{FieldLines, HeadReader, ResponseHead, UpstreamParts, UpstreamTemplate};
+use crate::jsonrpc::MethodInfo;
 use crate::limits;
-use crate::link::{ProviderEntry, ProviderSlot};
-use crate::routing::Gate;
+use crate::link::{ProviderEntry, ProviderPlan, ProviderSlot};
+use crate::routing::{Allotment, Gate, Place};
 use crate::time::Instant;
 
 /// A provider's shard-local side. Lives as long as a snapshot names its slot, and beyond it for the calls that run.
@@ -36,6 +37,9 @@ pub(crate) struct Upstream {
     request: UpstreamTemplate,
     /// Reads the heads of its answers.
     heads: RefCell<HeadReader<ResponseHead>>,
+    /// What may be sent to it, and what this shard has taken of that and not sent yet.
+    plan: RefCell<Option<Arc<ProviderPlan>>>,
+    allotment: RefCell<Allotment>,
     tls: RefCell<Option<Rc<Tls>>>,
     connect_limits: Cell<ConnectLimits>,
     addresses: RefCell<Arc<[SocketAddr]>>,
@@ -69,6 +73,8 @@ impl Upstream {
             warm_from: Cell::new(Instant::START),
             request: request.expect("the config checks what goes into a head"),
             heads: RefCell::default(),
+            plan: RefCell::new(entry.plan.clone()),
+            allotment: RefCell::default(),
             tls: RefCell::new(Tls::new(url, tls).map(Rc::new)),
             connect_limits: Cell::new(connect_limits(config)),
             addresses: RefCell::new(Arc::clone(&entry.addresses)),
@@ -80,6 +86,7 @@ impl Upstream {
     /// Takes over what may change while the slot stays.
     pub(crate) fn update(&self, entry: &ProviderEntry, tls: &Arc<rustls::ClientConfig>, config: &config::Upstream) {
         *self.tls.borrow_mut() = Tls::new(&self.slot.url, tls).map(Rc::new);
+        self.plan.borrow_mut().clone_from(&entry.plan);
         self.priority.set(entry.priority);
         self.weight.set(entry.weight);
         self.pool.set_limits(pool_limits(config));
@@ -125,19 +132,48 @@ impl Upstream {
         }
     }
 
-    /// Counts a call that runs at this provider until the guard is dropped.
-    pub(crate) fn enter(self: &Rc<Self>) -> InFlight {
+    /// Whether its plan has room for a call of `method` now.
+    pub(crate) fn plan_has_room(&self, method: &'static MethodInfo, now: Instant) -> bool {
+        let plan = self.plan.borrow();
+        plan.as_ref().is_none_or(|plan| {
+            let units = plan.units.of(method);
+            self.slot.outbound.full(now, units, &plan.plan, &self.allotment.borrow()).is_none()
+        })
+    }
+
+    /// Counts a call of `method` that runs at this provider until the guard is dropped. None when its plan has no room: another
+    /// shard was faster.
+    pub(crate) fn enter(self: &Rc<Self>, method: &'static MethodInfo, now: Instant) -> Option<InFlight> {
+        let place = match &*self.plan.borrow() {
+            None => None,
+            Some(plan) => {
+                let (units, own) = (plan.units.of(method), &mut self.allotment.borrow_mut());
+                Some(self.slot.outbound.take(now, units, &plan.plan, own).ok()?)
+            }
+        };
         self.in_flight.set(self.in_flight.get() + 1);
-        InFlight(Rc::clone(self))
+        Some(InFlight { upstream: Rc::clone(self), place })
+    }
+
+    /// It refused a call, sent at `sent`, for its rate. Answers what is left of its plan in thousandths, where that is less now.
+    pub(crate) fn on_limited(&self, now: Instant, sent: Instant) -> Option<u32> {
+        self.slot.outbound.on_limited(now, sent, &self.plan.borrow().as_ref()?.by)
     }
 }
 
 /// A call that runs at a provider.
-pub(crate) struct InFlight(Rc<Upstream>);
+pub(crate) struct InFlight {
+    upstream: Rc<Upstream>,
+    /// In what its plan allows at once.
+    place: Option<Place>,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.upstream.in_flight.set(self.upstream.in_flight.get() - 1);
+        if let Some(place) = self.place.take() {
+            self.upstream.slot.outbound.leave(place);
+        }
     }
 }
 
