@@ -165,3 +165,34 @@ fn an_answer_that_has_begun_is_not_hedged() {
     assert_eq!(node.ethereum(&json::read()).field("x-livechain-provider"), Some("alpha"));
     assert_eq!(second.seen().len(), 0);
 }
+
+#[test]
+fn a_provider_that_has_gone_silent_is_found_out_although_its_calls_are_rescued() {
+    let (silent, good) = (Provider::start(|_| Reply::hang()), Provider::answering("\"good\""));
+    let node = setup(&silent, &good, 100).set("breaker", "failures = 2").start();
+    let results: Vec<_> = (0..3).map(|_| node.ethereum(&json::read()).result()).collect();
+    assert_eq!(results, ["\"good\""; 3]);
+    assert_eq!(counted(&node, "livechain_hedges_won_total", 3), 3);
+    eventually("the breaker to open", || {
+        assert_eq!(node.ethereum(&json::read()).result(), "\"good\"");
+        node.log().contains("breaker_opened").then_some(())
+    });
+}
+
+#[test]
+fn a_trial_is_left_to_its_end() {
+    // Down, then back and slower than a hedge waits: the trial must be able to say so.
+    let (first, second) = (Provider::start(|_| Reply::status(502, "")), Provider::answering("\"second\""));
+    let node = setup(&first, &second, 100)
+        .set("breaker", "failures = 1")
+        .set("breaker", "cooldown = \"100ms\"")
+        .set("breaker", "cooldown_max = \"100ms\"")
+        .start();
+    assert_eq!(node.ethereum(&json::read()).result(), "\"second\"");
+    first.script(|call| Reply::result(call, "\"first\"").after(Duration::from_millis(300)));
+    eventually("the breaker to close", || {
+        let result = node.ethereum(&json::read()).result();
+        assert!(["\"first\"", "\"second\""].contains(&result.as_str()));
+        node.log().contains("breaker_closed").then_some(())
+    });
+}

@@ -14,6 +14,10 @@
 //! **A race** is a hedge without a delay, for methods that the operator has named. It is exempt from the budget: its load is
 //! double by choice and at all times, which is what providers are sized for, so an incident adds nothing to it.
 //!
+//! **Who is outrun is not allowed to end**, so one that has gone silent would never be found out: its calls are rescued before they
+//! fail. After [`OUTRUNS_IN_A_ROW`] without an answer one call at a time is left to its end ([`Outruns`]): it shows how long it
+//! really takes, or it fails, and the breaker hears of it. For the same reason a trial is never hedged.
+//!
 //! Only repeatable calls are ever hedged; [`Attempts`](super::Attempts) sees to it.
 
 use std::time::Duration;
@@ -66,6 +70,45 @@ impl Hedging {
             Self::After(delay) => Some(delay),
             Self::Race => Some(Duration::ZERO),
         }
+    }
+}
+
+/// Attempts outrun in a row after which one is left to its end: three slow ones in a row are one in 8,000 by chance.
+pub const OUTRUNS_IN_A_ROW: u8 = 3;
+
+/// A provider's attempts that were outrun since it last answered, as one shard knows them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outruns {
+    in_a_row: u8,
+    /// One is left to its end now.
+    looking: bool,
+}
+
+impl Outruns {
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { in_a_row: 0, looking: false }
+    }
+
+    /// Whether the next attempt is to be left to its end. If so, [`Outruns::on_end`] is due when it has come.
+    pub const fn look(&mut self) -> bool {
+        let look = self.in_a_row >= OUTRUNS_IN_A_ROW && !self.looking;
+        self.looking |= look;
+        look
+    }
+
+    /// The attempt that was left to its end has ended, however it did.
+    pub const fn on_end(&mut self) {
+        self.looking = false;
+    }
+
+    pub const fn on_outrun(&mut self) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+    }
+
+    /// It has answered, whatever it said.
+    pub const fn on_answer(&mut self) {
+        self.in_a_row = 0;
     }
 }
 
@@ -137,6 +180,22 @@ mod tests {
             at_once += 1;
         }
         assert_eq!(at_once, 20);
+    }
+
+    #[test]
+    fn after_three_outruns_one_at_a_time_is_left_to_its_end_until_there_is_an_answer() {
+        let mut outruns = Outruns::new();
+        for _ in 0..OUTRUNS_IN_A_ROW {
+            assert!(!outruns.look());
+            outruns.on_outrun();
+        }
+        assert!(outruns.look());
+        assert!(!outruns.look(), "one at a time");
+        outruns.on_end();
+        assert!(outruns.look(), "it failed: the next one is looked at, too");
+        outruns.on_answer();
+        outruns.on_end();
+        assert!(!outruns.look());
     }
 
     #[test]

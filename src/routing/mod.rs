@@ -61,7 +61,7 @@ pub use cooldown::{Cooldown, CooldownConfig, Cooldowns, Rest, RestChange};
 pub use footing::{Footing, FootingCell};
 pub use heads::{HeadEvent, HeadFacts, HeadLimits, Heads, HeadsConfig, Level};
 pub use health::{Health, Next};
-pub use hedge::{HedgeBudget, HedgeConfig, Hedging};
+pub use hedge::{HedgeBudget, HedgeConfig, Hedging, OUTRUNS_IN_A_ROW, Outruns};
 pub use latency::{AWAITED_US, EXPLORE_EVERY, Evidence, HALF_LIFE, Latencies, MASS_MIN};
 pub use learned::{CallFacts, Depth, Gap, Learned, LearnedConfig, Lesson, Needs};
 pub use outbound::{Allotment, CHUNK_LIFE, Full, Month, Outbound, OutboundConfig, Place, Plan, TuningConfig};

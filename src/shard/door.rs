@@ -211,7 +211,7 @@ pub(super) async fn try_one(call: &Call<'_>, upstream: Rc<Upstream>, deadline: I
 pub(super) fn note(call: &Call<'_>, sent: Sent, judged: &mut Judged, took: Duration) {
     let Call { shard, view, ask, .. } = *call;
     if let Verdict::Answer(Said::Streamed(streamed)) = &mut judged.verdict {
-        let Sent { attempt, upstream, at } = sent;
+        let Sent { attempt, upstream, at, .. } = sent;
         streamed.pending = Some(Pending {
             chain: Rc::clone(&ask.route.chain),
             upstream,

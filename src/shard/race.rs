@@ -17,12 +17,12 @@ use super::candidates::Candidates;
 use super::door::{self, Ask, Said, Trace, Whole};
 use super::judge::{Judged, Verdict};
 use super::report::Report;
-use super::upstream::Upstream;
+use super::upstream::{Look, Upstream};
 use super::view::View;
 use super::{Shard, on_heap};
 use crate::jsonrpc::TransactionHash;
 use crate::link::Outcome;
-use crate::routing::{Attempt, Attempts, Demand, Hedging, Shows, Step};
+use crate::routing::{Attempt, Attempts, Demand, Hedging, Outruns, Shows, Step};
 use crate::time::Instant;
 
 /// A call as all its attempts see it.
@@ -52,6 +52,8 @@ pub(super) struct Sent {
     pub(super) attempt: Attempt,
     pub(super) upstream: Rc<Upstream>,
     pub(super) at: Instant,
+    /// It is left to its end.
+    look: Option<Look>,
 }
 
 impl<'a> Call<'a> {
@@ -63,13 +65,17 @@ impl<'a> Call<'a> {
 
     fn sent(&self, attempt: Attempt, at: Instant) -> Sent {
         let upstream = Rc::clone(&self.ask.route.chain.upstreams[attempt.provider]);
-        Sent { attempt, upstream, at }
+        Sent { attempt, upstream, at, look: None }
     }
 
-    /// What may be done about an attempt at `provider` that takes its time.
-    fn hedging(&self, provider: usize) -> Hedging {
+    /// What may be done about an attempt that takes its time.
+    fn hedging(&self, first: &mut Sent) -> Hedging {
         let snapshot = &self.view.snapshot;
-        if !self.spreads || !self.demand.repeatable {
+        if !self.spreads || !self.demand.repeatable || first.attempt.trial.is_some() {
+            return Hedging::Never;
+        }
+        first.look = first.upstream.look();
+        if first.look.is_some() {
             return Hedging::Never;
         }
         if snapshot.raced.contains(&self.ask.call.method) {
@@ -79,7 +85,7 @@ impl<'a> Call<'a> {
         if config.budget_percent == 0 {
             return Hedging::Never;
         }
-        let p95 = self.ask.route.chain.ranker.borrow().p95(self.demand.row, provider);
+        let p95 = self.ask.route.chain.ranker.borrow().p95(self.demand.row, first.attempt.provider);
         Hedging::After(config.delay(p95))
     }
 
@@ -90,6 +96,9 @@ impl<'a> Call<'a> {
             self.remember_sent();
         }
         self.trace(progress, &sent.upstream, judged.outcome(), took);
+        if matches!(judged.outcome(), Outcome::Success | Outcome::Error) {
+            sent.upstream.with_outruns(Outruns::on_answer);
+        }
         let number = sent.attempt.number;
         door::note(self, sent, &mut judged, took);
         match judged.verdict {
@@ -127,6 +136,7 @@ impl<'a> Call<'a> {
         self.remember_sent();
         self.trace(progress, &lost.upstream, Outcome::Outrun, had);
         lost.report(self, had).outrun(shard, least);
+        lost.upstream.with_outruns(Outruns::on_outrun);
         if won.attempt.hedge {
             shard.counters.hedges_won.add(1);
             // The explored one is not whom ranking prefers.
@@ -164,9 +174,9 @@ impl Sent {
 /// Runs `attempt` until it is answered, or until it and the one that was sent beside it have failed. Answers the last to
 /// end.
 pub(super) async fn round(call: &Call<'_>, progress: &mut Progress, attempt: Attempt, now: Instant) -> (Sent, Judged) {
-    progress.attempts.arm(call.hedging(attempt.provider));
+    let mut first = call.sent(attempt, now);
+    progress.attempts.arm(call.hedging(&mut first));
     let hedge_at = progress.attempts.hedge_at().unwrap_or(Instant::NEVER);
-    let first = call.sent(attempt, now);
     let mut running = pin!(first.run(call));
     let timer = call.shard.timers.spare();
     let ended = timer.limit(hedge_at, running.as_mut()).await;

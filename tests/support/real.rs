@@ -33,8 +33,13 @@ impl Anvil {
     /// # Panics
     /// When it is not installed or does not answer.
     pub fn start() -> Self {
+        Self::start_at(ports::unused())
+    }
+
+    /// # Panics
+    /// When it is not installed or does not answer.
+    pub fn start_at(address: SocketAddr) -> Self {
         setup();
-        let address = ports::unused();
         let child = super::program(anvil_binary())
             .args(["--silent", "--host", "127.0.0.1", "--port", &address.port().to_string()])
             .stdin(Stdio::null())
@@ -49,6 +54,17 @@ impl Anvil {
             (answer.raw("result")? == "\"0x7a69\"").then_some(())
         });
         anvil
+    }
+
+    /// One call of its own, beside those that are tested.
+    pub fn ask(&self, method: &str, params: &str) -> String {
+        Client::open(self.address).post("/", &json::call(method, params)).answer().result()
+    }
+
+    /// SIGKILL: it ends without a word.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 

@@ -19,7 +19,7 @@ use crate::http::{FieldLines, HeadReader, ResponseHead, UpstreamParts, UpstreamT
 use crate::jsonrpc::MethodInfo;
 use crate::limits;
 use crate::link::{ProviderEntry, ProviderPlan, ProviderSlot};
-use crate::routing::{Allotment, Gate, Place};
+use crate::routing::{Allotment, Gate, Outruns, Place};
 use crate::time::Instant;
 
 /// A provider's shard-local side. Lives as long as a snapshot names its slot, and beyond it for the calls that run.
@@ -29,6 +29,7 @@ pub(crate) struct Upstream {
     pub(crate) weight: Cell<u32>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) in_flight: Cell<u32>,
+    outruns: Cell<Outruns>,
     /// `X-Livechain-Provider`.
     pub(crate) name_line: Rc<FieldLines>,
     /// When a connection may next be opened ahead of need; never, while one is being opened.
@@ -69,6 +70,7 @@ impl Upstream {
             weight: Cell::new(entry.weight),
             pool: Pool::new(pool_limits(config)),
             in_flight: Cell::new(0),
+            outruns: Cell::default(),
             name_line: Rc::new(name_line.expect("the config lets only words be ids")),
             warm_from: Cell::new(Instant::START),
             request: request.expect("the config checks what goes into a head"),
@@ -155,9 +157,31 @@ impl Upstream {
         Some(InFlight { upstream: Rc::clone(self), place })
     }
 
+    /// Changes what is known of its attempts that were outrun.
+    pub(crate) fn with_outruns<T>(&self, change: impl FnOnce(&mut Outruns) -> T) -> T {
+        let mut outruns = self.outruns.get();
+        let changed = change(&mut outruns);
+        self.outruns.set(outruns);
+        changed
+    }
+
+    /// An attempt that is left to its end, if there is to be one now.
+    pub(crate) fn look(self: &Rc<Self>) -> Option<Look> {
+        self.with_outruns(Outruns::look).then(|| Look(Rc::clone(self)))
+    }
+
     /// It refused a call, sent at `sent`, for its rate. Answers what is left of its plan in thousandths, where that is less now.
     pub(crate) fn on_limited(&self, now: Instant, sent: Instant) -> Option<u32> {
         self.slot.outbound.on_limited(now, sent, &self.plan.borrow().as_ref()?.by)
+    }
+}
+
+/// An attempt that is left to its end.
+pub(crate) struct Look(Rc<Upstream>);
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.0.with_outruns(Outruns::on_end);
     }
 }
 
