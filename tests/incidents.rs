@@ -186,6 +186,7 @@ fn start(alpha: &Anvil, fronts: &[Front; 3]) -> Node {
         // All four have calls, whoever is the fastest.
         .set("ranking", "explore_share = 0.2")
         .set("ranking", "explore_factor = 100.0")
+        .set("hedging", "budget_percent = 5")
         .set("probes", "enabled = true")
         .set("probes", "every = \"250ms\"")
         .set("probes", "every_busy = \"250ms\"")

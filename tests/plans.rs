@@ -16,7 +16,7 @@ fn node(limits: &str, providers: &[&Provider]) -> Node {
     if let Some(second) = providers.get(1) {
         chain = chain.provider_with("beta", &second.url(), "priority = 2");
     }
-    Setup::new().set("hedging", "budget_percent = 0").chain(chain).start()
+    Setup::new().chain(chain).start()
 }
 
 /// Calls over several connections, so that every shard has some; how often each result came.

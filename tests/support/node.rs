@@ -64,7 +64,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// No chain yet; ports of its own; quick to drain; it asks nothing by itself, so that a provider sees the test's calls alone.
+    /// No chain yet; ports of its own; quick to drain; it asks nothing by itself and hedges nothing, so that a provider sees the
+    /// test's calls alone, once each.
     pub fn new() -> Self {
         let (http, admin) = (ports::unused(), ports::unused());
         Self {
@@ -82,6 +83,7 @@ impl Setup {
         .set("listen", &format!("admin = \"{admin}\""))
         .set("life", "drain_delay = \"100ms\"")
         .set("probes", "enabled = false")
+        .set("hedging", "budget_percent = 0")
     }
 
     /// One chain, `ethereum` with the id 1, and its providers in the order of preference: `alpha`, `beta`, `gamma`.
