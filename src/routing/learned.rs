@@ -22,6 +22,7 @@
 
 use std::time::Duration;
 
+use crate::jsonrpc::Depth;
 use crate::limits::{LACKING_METHOD_BELIEVED, LACKING_METHODS_MAX};
 use crate::time::Instant;
 
@@ -54,15 +55,6 @@ impl Default for LearnedConfig {
     fn default() -> Self {
         Self::DEFAULT
     }
-}
-
-/// Which data of a block a call needs. Nodes drop them at different times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Balances, code, storage, calls, proofs: what pruned nodes drop after 128 blocks.
-    State,
-    /// Blocks, receipts, logs: what nodes may drop after a year.
-    History,
 }
 
 /// The lowest block whose data a call needs.

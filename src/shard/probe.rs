@@ -155,40 +155,14 @@ fn rest(shard: &Shard, upstream: &Upstream) -> Option<Duration> {
 
 fn number(shard: &Shard, body: &[u8]) -> Option<u64> {
     match jsonrpc::inspect(body, Some(ID), &mut shard.scratch.borrow_mut()) {
-        jsonrpc::Reply::Success { result, .. } => quantity(&body[result]),
+        jsonrpc::Reply::Success { result, .. } => jsonrpc::quantity(&body[result]),
         _ => None,
     }
-}
-
-/// A quantity as nodes write it (`"0x1b4"`), zeros in front forgiven.
-fn quantity(json: &[u8]) -> Option<u64> {
-    let digits = json.strip_prefix(b"\"0x")?.strip_suffix(b"\"")?;
-    let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-    u64::from_str_radix(digits, 16).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantities() {
-        let cases: [(&[u8], Option<u64>); 10] = [
-            (br#""0x1""#, Some(1)),
-            (br#""0x0""#, Some(0)),
-            (br#""0x001B4f""#, Some(0x1b4f)),
-            (br#""0xffffffffffffffff""#, Some(u64::MAX)),
-            (br#""0x10000000000000000""#, None),
-            (br#""0x""#, None),
-            (br#""0x+1""#, None),
-            (br#""1""#, None),
-            (b"1", None),
-            (b"null", None),
-        ];
-        for (json, number) in cases {
-            assert_eq!(quantity(json), number, "{}", json.escape_ascii());
-        }
-    }
 
     #[test]
     fn what_is_sent_is_what_is_meant() {
