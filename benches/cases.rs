@@ -74,8 +74,13 @@ fn inspect(body: Vec<u8>) -> Case {
 }
 
 pub(crate) fn classify_message() -> Case {
-    let evidence =
-        Evidence { http_status: 200, code: Some(-32000), message: inputs::ERROR_MESSAGE, method: info("eth_call") };
+    let evidence = Evidence {
+        http_status: 200,
+        code: Some(-32000),
+        message: inputs::ERROR_MESSAGE,
+        method: info("eth_call"),
+        params: None,
+    };
     Box::new(move || {
         black_box(classify(black_box(&evidence), &[]));
     })

@@ -599,3 +599,7 @@ const _: () = assert!(EVENTS_ALIVE_EVERY.as_secs() * 2 <= ADMIN_IDLE.as_secs());
 /// Between two events of one provider that refuses our credentials: it does so with every call, and the kept events are an
 /// incident's.
 pub const REFUSAL_TOLD_EVERY: Duration = Duration::from_mins(1);
+
+/// Bytes of a call's params searched for words that its error may repeat; of longer ones it may repeat anything. A thousand
+/// times what calls are like, and tens of microseconds to search.
+pub const PARAMS_SEARCHED_BYTES_MAX: usize = 64 * 1024;

@@ -6,12 +6,14 @@
 //! that words may make of it.
 //!
 //! Two rules keep clients from steering us. A revert's text is the caller's: what begins as an execution error is one,
-//! whatever follows. And for methods whose errors can carry the caller's words, words alone choose between another
-//! provider and an answer but are never held against a provider.
+//! whatever follows. And where an error can carry the caller's words, words alone choose between another provider and an
+//! answer but are never held against a provider: for methods that run code or are unknown to us, and for any call whose
+//! params hold such words already (nodes repeat what they could not read).
 
 use super::failure::{Class, Health};
 use super::method::MethodInfo;
-use super::signs::{Sign, begins_as_execution, sign_of, sign_of_bytes};
+use super::signs::{Sign, begins_as_execution, sign_of, sign_of_bytes, sign_within};
+use crate::limits::PARAMS_SEARCHED_BYTES_MAX;
 
 /// What there is to judge by: a reply that is a JSON-RPC error.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,8 @@ pub struct Evidence<'a> {
     pub code: Option<i64>,
     pub message: &'a str,
     pub method: &'a MethodInfo,
+    /// What the caller wrote: words that stand there may come back in the message.
+    pub params: Option<&'a [u8]>,
 }
 
 /// A provider's peculiarity, from its config. All that is given must hold.
@@ -66,10 +70,14 @@ pub fn classify(evidence: &Evidence<'_>, overrides: &[Override]) -> Verdict {
     }
     if let Some((class, unless)) = by_status(evidence.http_status).or_else(|| by_code(evidence.code?)) {
         let refined = sign_of_unless(evidence.message.as_bytes(), unless);
-        return Verdict::certain(refined.unwrap_or(class));
+        // The code is the provider's: of two classes that it may mean, words decide, and whoever's they are is no matter
+        // where neither is held against it.
+        let penalise = refined.is_none_or(|refined| refined == class || !evidence.params_hold_words());
+        return Verdict { class: refined.unwrap_or(class), penalise };
     }
     if let Some(Sign { class, strong }) = sign_of(evidence.message) {
-        return Verdict { class, penalise: strong && !evidence.method.client_words };
+        let callers = evidence.method.client_words || evidence.params_hold_words();
+        return Verdict { class, penalise: strong && !callers };
     }
     Verdict::certain(match evidence.code {
         Some(-32603) => Class::Internal,
@@ -126,13 +134,28 @@ fn sign_of_unless(message: &[u8], unless: &[Class]) -> Option<Class> {
     sign_of_bytes(message).map(|sign| sign.class).filter(|class| unless.contains(class))
 }
 
+impl Evidence<'_> {
+    /// Whether a message's words may be the caller's own, given back. Escapes may spell any.
+    #[cold]
+    fn params_hold_words(&self) -> bool {
+        self.params.is_some_and(|params| {
+            params.len() > PARAMS_SEARCHED_BYTES_MAX || params.contains(&b'\\') || sign_within(params)
+        })
+    }
+}
+
 impl Override {
     fn verdict(&self, evidence: &Evidence<'_>) -> Option<Verdict> {
         let code_holds = self.code.is_none_or(|code| evidence.code == Some(code));
         let words_hold = self.contains.as_ref().is_none_or(|words| contains(evidence.message, words));
         let says_something = self.code.is_some() || self.contains.is_some();
-        let penalise = self.code.is_some() || !evidence.method.client_words;
-        (says_something && code_holds && words_hold).then_some(Verdict { class: self.class, penalise })
+        let callers = || {
+            let written = evidence.params.map(String::from_utf8_lossy).unwrap_or_default();
+            let repeats = self.contains.as_ref().is_some_and(|words| contains(&written, words));
+            evidence.method.client_words || repeats || written.contains('\\')
+        };
+        (says_something && code_holds && words_hold)
+            .then(|| Verdict { class: self.class, penalise: self.code.is_some() || !callers() })
     }
 }
 
@@ -152,7 +175,7 @@ mod tests {
     const SEND: &str = "eth_sendRawTransaction";
 
     fn judge(http_status: u16, code: impl Into<Option<i64>>, message: &str, method: &str) -> Verdict {
-        classify(&Evidence { http_status, code: code.into(), message, method: info(method) }, &[])
+        classify(&Evidence { http_status, code: code.into(), message, method: info(method), params: None }, &[])
     }
 
     type Row = (Class, u16, i64, &'static str, &'static str);
@@ -359,6 +382,39 @@ mod tests {
     }
 
     #[test]
+    fn words_that_the_params_hold_are_not_the_providers() {
+        let rules = [Override { code: None, contains: Some("house is full".to_owned()), class: Class::RateLimited }];
+        for (code, message, params, class, health) in [
+            (-32000, "rate limit", r#"["0xa","latest"]"#, Class::RateLimited, Health::Cooldown),
+            (-32000, "cannot read \"rate limit\"", r#"["rate limit","latest"]"#, Class::RateLimited, Health::Untouched),
+            (-32000, "cannot read \"rate limit\"", r#"["\u0072ate limit"]"#, Class::RateLimited, Health::Untouched),
+            (-32000, "invalid api key", r#"["Rate Limit"]"#, Class::Auth, Health::Untouched),
+            (
+                -32602,
+                "invalid argument: \"block range\"",
+                r#"["block range"]"#,
+                Class::RangeTooLarge,
+                Health::Untouched,
+            ),
+            (-32005, "slow down", r#"["rate limit"]"#, Class::RateLimited, Health::Cooldown),
+            (-32005, "daily limit", r#"["0xa"]"#, Class::Quota, Health::Park),
+            (-32005, "daily limit", r#"["daily limit"]"#, Class::Quota, Health::Untouched),
+            (-32000, "The house is full", r#"["0xa"]"#, Class::RateLimited, Health::Cooldown),
+            (-32000, "The house is full", r#"["house is FULL"]"#, Class::RateLimited, Health::Untouched),
+        ] {
+            let params = Some(params.as_bytes());
+            let evidence = Evidence { http_status: 200, code: Some(code), message, method: info(READ), params };
+            let verdict = classify(&evidence, &rules);
+            assert_eq!((verdict.class, verdict.health()), (class, health), "{code} {message} {params:?}");
+        }
+        let long = format!("[\"0x{}\"]", "0".repeat(PARAMS_SEARCHED_BYTES_MAX));
+        let method = info(SEND);
+        let params = Some(long.as_bytes());
+        let evidence = Evidence { http_status: 200, code: Some(-32000), message: "rate limit", method, params };
+        assert!(!classify(&evidence, &[]).penalise, "too long to be searched");
+    }
+
+    #[test]
     fn overrides_come_first() {
         let rule =
             |code, contains: Option<&str>, class| Override { code, contains: contains.map(str::to_owned), class };
@@ -376,8 +432,10 @@ mod tests {
             (-32000, "The House Is Full", CALL, Class::RateLimited, false),
             (-32000, "x", READ, Class::Other, true),
         ] {
-            let verdict =
-                classify(&Evidence { http_status: 200, code: Some(code), message, method: info(method) }, &rules);
+            let verdict = classify(
+                &Evidence { http_status: 200, code: Some(code), message, method: info(method), params: None },
+                &rules,
+            );
             assert_eq!(verdict, Verdict { class, penalise }, "{code} {message}");
         }
         assert_eq!(judge(200, None, "", READ).class, Class::Other);

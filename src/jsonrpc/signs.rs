@@ -137,6 +137,11 @@ pub(super) fn sign_of_bytes(message: &[u8]) -> Option<Sign> {
     found.min().map(|group| GROUPS[group].0)
 }
 
+/// Whether any sign stands anywhere in a text.
+pub(super) fn sign_within(text: &[u8]) -> bool {
+    MATCHER.automaton.find_overlapping_iter(text).next().is_some()
+}
+
 /// Whether the message is an execution error's by its beginning.
 pub(super) fn begins_as_execution(message: &str) -> bool {
     let message = message.trim_start().as_bytes();

@@ -140,8 +140,14 @@ impl Judge<'_> {
     }
 
     fn classify(&self, error: &ReplyError<'_>) -> jsonrpc::Verdict {
-        let evidence =
-            Evidence { http_status: self.status, code: error.code, message: &error.message, method: self.ask.info };
+        let Ask { call, info: method, .. } = self.ask;
+        let evidence = Evidence {
+            http_status: self.status,
+            code: error.code,
+            message: &error.message,
+            method,
+            params: call.params,
+        };
         classify(&evidence, &self.upstream.slot.overrides)
     }
 
