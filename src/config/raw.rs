@@ -7,6 +7,7 @@
 //! Every field is a [`Given`], so that one wrong value leaves the others readable. What relates two keys, or a key and
 //! the machine, is `check`'s.
 
+mod learning;
 mod probes;
 mod ranking;
 mod standing;
@@ -21,6 +22,7 @@ use super::values::{
 };
 use crate::jsonrpc::BLOCKED_BY_DEFAULT;
 use crate::limits;
+pub(crate) use learning::Learning;
 use probes::Lag;
 pub(crate) use probes::{Heads, Probes};
 pub(crate) use ranking::Ranking;
@@ -60,6 +62,7 @@ pub(crate) struct File {
     pub cooldown: Given<Cooldown>,
     pub probes: Given<Probes>,
     pub heads: Given<Heads>,
+    pub learning: Given<Learning>,
     pub life: Given<Life>,
     pub log: Given<Log>,
     pub chains: Given<Vec<Given<Chain>>>,

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::Secret;
 use crate::jsonrpc::{MethodClass, Override};
 use crate::routing::{
-    BreakerConfig, CooldownConfig, HeadLimits, HeadsConfig, ProbeConfig, RankingConfig, StandingConfig, Strategy,
+    BreakerConfig, CooldownConfig, HeadLimits, HeadsConfig, LearnedConfig, ProbeConfig, RankingConfig, StandingConfig,
+    Strategy,
 };
 
 /// Everything a node runs on.
@@ -27,6 +28,8 @@ pub struct Config {
     pub probes: Probes,
     /// But for `max_lag_blocks`, which is a chain's own.
     pub heads: HeadsConfig,
+    /// How long what a provider cannot do is remembered.
+    pub learning: LearnedConfig,
     pub life: Life,
     pub log: Log,
     /// In the order of the file; names and ids are unique.

@@ -15,7 +15,9 @@ use super::totals::Totals;
 use crate::config;
 use crate::jsonrpc::MethodClass;
 use crate::link::{ChainEntry, Event, EventKind, Outcome, ProbeEnded, ProbeOrder, ProbeWord, ProviderSlot, Snapshot};
-use crate::routing::{Footing, Gate, HeadEvent, HeadFacts, Heads, Level, Probe, ProbeEnd, Probes, Question, Rest};
+use crate::routing::{
+    Footing, Gate, HeadCell, HeadEvent, HeadFacts, Heads, Level, Probe, ProbeEnd, Probes, Question, Rest,
+};
 use crate::time::Instant;
 
 /// See the module.
@@ -33,6 +35,8 @@ struct Chain {
     id: u64,
     probes: Probes,
     heads: Heads,
+    /// What shards know of it.
+    head: Arc<HeadCell>,
     providers: Vec<Provider>,
 }
 
@@ -144,6 +148,7 @@ impl Chain {
             name: Arc::clone(&entry.name),
             id: entry.config.id,
             probes: Probes::new(count, config.probes.pace, seed),
+            head: Arc::clone(&entry.head),
             heads: Heads::new(count, entry.config.id, entry.config.head_limits(&config.heads)),
             providers: entry.providers.iter().map(|provider_entry| provider(&provider_entry.slot)).collect(),
         }
@@ -240,8 +245,9 @@ impl Chain {
             .fold(0, |mask, (bit, _)| mask | 1 << bit)
     }
 
-    /// Tells shards where everybody stands.
+    /// Tells shards where everybody stands, and the chain.
     fn settle(&self, now: Instant, enabled: bool) {
+        self.head.set(self.heads.head().filter(|_| enabled));
         let (wrong, out) = if enabled { (self.heads.wrong_chain(), self.heads.out_of_step(now)) } else { (0, 0) };
         for (bit, provider) in self.providers.iter().enumerate() {
             let has = |mask: u64| mask & (1 << bit) != 0;
@@ -334,7 +340,7 @@ mod tests {
         assert_eq!(round(&mut watch, secs(2), &ids, &heights), [lags]);
         assert_eq!(footings(&snapshot), [Footing::InStep, Footing::InStep, Footing::OutOfStep, Footing::WrongChain]);
         let slots = || snapshot.chains[0].providers.iter().map(|provider| &*provider.slot);
-        assert_eq!(watch.head("ethereum"), Some(100));
+        assert_eq!((watch.head("ethereum"), snapshot.chains[0].head.get()), (Some(100), Some(100)));
         let why: Vec<_> = slots().map(|slot| watch.out(slot)).collect();
         assert_eq!(why, [None, None, Some("lagging"), Some("wrong_chain")]);
         assert!(slots().all(|slot| watch.ended(slot.number) == Some([2, 0, 0])));
@@ -351,11 +357,13 @@ mod tests {
         let second = snapshot("", &["c", "a", "new"], Some(&first));
         watch.take_over(&second, secs(3));
         assert_eq!(footings(&second), [Footing::OutOfStep, Footing::InStep, Footing::Unasked]);
+        assert_eq!(second.chains[0].head.get(), Some(100));
         assert_eq!(watch.ended(second.chains[0].providers[0].slot.number), Some([2, 0, 0]));
         assert_eq!(watch.ended(first.chains[0].providers[1].slot.number), None, "it is gone");
         let off = snapshot("enabled = false", &["c", "a"], Some(&second));
         watch.take_over(&off, secs(4));
         assert_eq!(footings(&off), [Footing::InStep, Footing::InStep]);
+        assert_eq!(off.chains[0].head.get(), None);
         assert_eq!(round(&mut watch, secs(100), &[1; 2], &[1; 2]), []);
     }
 
@@ -370,7 +378,7 @@ mod tests {
         let tls = tls::client_config(None).unwrap();
         let second = Snapshot::build(Arc::new(config), Some(&first), tls, |_| Arc::new([]));
         watch.take_over(&second, secs(2));
-        assert_eq!(footings(&second), [Footing::Unasked]);
+        assert_eq!((footings(&second), second.chains[0].head.get()), (vec![Footing::Unasked], None));
         assert_eq!(round(&mut watch, secs(3), &[2], &[100]), []);
         assert_eq!(footings(&second), [Footing::InStep]);
     }

@@ -331,7 +331,8 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let cases: &[(&str, Option<(Block, Block)>, Option<u64>)] = &[
+        type Case<'a> = (&'a str, Option<(Block, Block)>, Option<u64>);
+        let cases: &[Case<'_>] = &[
             (r#"[{"fromBlock":"0x1","toBlock":"0x10"}]"#, Some((Number(1), Number(16))), Some(16)),
             (r#"[{"toBlock":"0x10","address":["0xa"],"fromBlock":"0x10"}]"#, Some((Number(16), Number(16))), Some(1)),
             (r#"[{"fromBlock":"0x10","toBlock":"0x1"}]"#, Some((Number(16), Number(1))), None),

@@ -14,7 +14,7 @@ use super::counters::Gauge;
 use crate::config::{self, Config, Secret};
 use crate::jsonrpc::{self, Blocked, FilterKey, MethodClass};
 use crate::limits;
-use crate::routing::{FootingCell, Standing};
+use crate::routing::{FootingCell, HeadCell, Standing};
 use crate::time::Instant;
 
 /// The node as of one moment.
@@ -37,6 +37,8 @@ pub struct ChainEntry {
     pub name: Arc<str>,
     pub config: config::Chain,
     pub providers: Vec<ProviderEntry>,
+    /// Its newest block; control's word, kept for as long as the chain has its name and id.
+    pub head: Arc<HeadCell>,
 }
 
 /// A provider as this snapshot has it.
@@ -138,7 +140,8 @@ impl ChainEntry {
                 }
             })
             .collect();
-        Self { name, config: chain.clone(), providers }
+        let kept = before.filter(|entry| entry.config.id == chain.id).map(|entry| Arc::clone(&entry.head));
+        Self { name, config: chain.clone(), providers, head: kept.unwrap_or_default() }
     }
 }
 

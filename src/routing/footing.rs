@@ -3,7 +3,7 @@
 //! [`Heads`](super::Heads) knows why; a call only needs to know whether the provider is to be asked. In the provider's own slot and
 //! not in a mask by position: it outlives a reload, and a call looks at it where it looks at the provider's gate.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::jsonrpc::MethodClass;
 
@@ -70,6 +70,33 @@ impl FootingCell {
     }
 }
 
+/// A chain's newest block as control knows it, for whatever a shard makes of a block's number. A word like the one above.
+#[derive(Debug)]
+pub struct HeadCell(AtomicU64);
+
+impl HeadCell {
+    /// No block has this number.
+    const UNKNOWN: u64 = u64::MAX;
+
+    #[must_use]
+    pub fn get(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|head| *head != Self::UNKNOWN)
+    }
+
+    /// Written only when it changes.
+    pub fn set(&self, head: Option<u64>) {
+        if self.get() != head {
+            self.0.store(head.unwrap_or(Self::UNKNOWN), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for HeadCell {
+    fn default() -> Self {
+        Self(AtomicU64::new(Self::UNKNOWN))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +121,12 @@ mod tests {
         for footing in [Footing::Unasked, Footing::WrongChain, Footing::OutOfStep, Footing::InStep] {
             cell.set(footing);
             assert_eq!(cell.get(), footing);
+        }
+        let head = HeadCell::default();
+        assert_eq!(head.get(), None);
+        for said in [Some(0), Some(7), None] {
+            head.set(said);
+            assert_eq!(head.get(), said);
         }
     }
 }

@@ -123,6 +123,13 @@ impl Learned {
         Self { methods: Vec::new(), state: None, history: None, range: None }
     }
 
+    /// Whether nothing is believed any more.
+    #[must_use]
+    pub fn is_blank(&self, now: Instant) -> bool {
+        self.methods.iter().all(|&(_, until)| now >= until)
+            && [self.state, self.history, self.range].into_iter().all(|believed| bound(believed, now).is_none())
+    }
+
     /// Whether the provider is believed to be able to answer such a call.
     pub fn allows(&self, call: &CallFacts<'_>, now: Instant) -> Result<(), Gap> {
         if self.methods.iter().any(|&(method, until)| method == call.method && now < until) {

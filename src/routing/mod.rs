@@ -58,7 +58,7 @@ pub use board::Board;
 pub use breaker::{Admission, Breaker, BreakerConfig, FailureCounts, TRIAL_LEASE, Transition, Trial};
 pub use candidates::{Facts, Providers, Tried};
 pub use cooldown::{Cooldown, CooldownConfig, Cooldowns, Rest, RestChange};
-pub use footing::{Footing, FootingCell};
+pub use footing::{Footing, FootingCell, HeadCell};
 pub use heads::{HeadEvent, HeadFacts, HeadLimits, Heads, HeadsConfig, Level};
 pub use health::{Health, Next};
 pub use hedge::{HedgeBudget, HedgeConfig, Hedging};

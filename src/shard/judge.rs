@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Shard;
 use super::door::{Ask, Said, Whole};
+use super::lessons::Taught;
 use super::upstream::Upstream;
 use super::upstream::exchange::{Content, ExchangeError, Reply, Streamed};
 use crate::jsonrpc::{
@@ -25,6 +26,8 @@ pub(crate) struct Judged {
     late: bool,
     /// The provider may have done what it was asked.
     pub(crate) acted: bool,
+    /// What it shows that the provider can or cannot do.
+    pub(crate) taught: Taught,
 }
 
 pub(crate) enum Verdict {
@@ -34,12 +37,18 @@ pub(crate) enum Verdict {
 
 impl Judged {
     fn good(said: Said) -> Self {
-        Self { verdict: Verdict::Answer(said), health: Some(Health::Good), late: false, acted: true }
+        Self {
+            verdict: Verdict::Answer(said),
+            health: Some(Health::Good),
+            late: false,
+            acted: true,
+            taught: Taught::Nothing,
+        }
     }
 
     fn failed(health: Option<Health>, next: Next, sent: bool) -> Self {
         let failure = Failure { next, sent, unsupported: false, relayable: None };
-        Self { verdict: Verdict::Failure(failure), health, late: false, acted: sent }
+        Self { verdict: Verdict::Failure(failure), health, late: false, acted: sent, taught: Taught::Nothing }
     }
 
     /// How it counts in the measurements.
@@ -56,11 +65,6 @@ impl Judged {
     /// Whether the time that it took says how fast the provider is. A refusal is quick and says nothing.
     pub(crate) fn is_timed(&self) -> bool {
         self.late || matches!(self.health, Some(Health::Good | Health::Untouched | Health::Slow))
-    }
-
-    /// Whether the provider said that it lacks the method.
-    pub(crate) fn unsupported(&self) -> bool {
-        matches!(&self.verdict, Verdict::Failure(failure) if failure.unsupported)
     }
 }
 
@@ -114,9 +118,10 @@ impl Judge<'_> {
         let body = &whole.buffer[whole.range.clone()];
         let mut scratch = self.shard.scratch.borrow_mut();
         let error = match jsonrpc::inspect(body, id, &mut scratch) {
-            jsonrpc::Reply::Success { id, .. } => {
+            jsonrpc::Reply::Success { id, result } => {
                 whole.id = id;
-                return Judged::good(Said::Whole(whole));
+                let taught = Taught::by_result(self.upstream, &body[result]);
+                return Judged { taught, ..Judged::good(Said::Whole(whole)) };
             }
             jsonrpc::Reply::Malformed(_) => {
                 drop(scratch);
@@ -129,6 +134,7 @@ impl Judge<'_> {
         drop(scratch);
         let verdict = self.classify(&error);
         let already_there = verdict.class == Class::AlreadyKnown || is_nonce_too_low(&error);
+        let taught = Taught::by_error(verdict, &error.message);
         whole.id = error.id;
         if self.ask.info.raw_transaction
             && already_there
@@ -136,7 +142,7 @@ impl Judge<'_> {
         {
             return answer;
         }
-        self.failure(verdict, Some(whole))
+        Judged { taught, ..self.failure(verdict, Some(whole)) }
     }
 
     fn classify(&self, error: &ReplyError<'_>) -> jsonrpc::Verdict {
@@ -153,7 +159,8 @@ impl Judge<'_> {
 
     /// No JSON-RPC reply: the HTTP status speaks, and for some the words.
     fn no_json(&self, body: &[u8]) -> Judged {
-        self.failure(classify_http(self.status, body), None)
+        let verdict = classify_http(self.status, body);
+        Judged { taught: Taught::by_error(verdict, &String::from_utf8_lossy(body)), ..self.failure(verdict, None) }
     }
 
     fn failure(&self, verdict: jsonrpc::Verdict, whole: Option<Whole>) -> Judged {
@@ -164,7 +171,7 @@ impl Judge<'_> {
         let next = match class.action() {
             Action::Return | Action::OurHash => {
                 return match relayable {
-                    Some(whole) => Judged { verdict: Verdict::Answer(Said::Whole(whole)), health, late: false, acted },
+                    Some(whole) => Judged { health, acted, ..Judged::good(Said::Whole(whole)) },
                     None => Judged::failed(health, Next::Return, acted),
                 };
             }
@@ -178,7 +185,7 @@ impl Judge<'_> {
             unsupported: class == Class::UnsupportedMethod,
             relayable: relayable.map(|whole| (Rc::clone(self.upstream), whole)),
         };
-        Judged { verdict: Verdict::Failure(failure), health, late: false, acted }
+        Judged { verdict: Verdict::Failure(failure), health, late: false, acted, taught: Taught::Nothing }
     }
 
     /// A transaction that the network has already is a success: its hash names it, and is computed here.

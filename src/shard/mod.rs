@@ -16,6 +16,7 @@ mod filters;
 mod heap;
 mod idle;
 mod judge;
+mod lessons;
 mod place;
 mod probe;
 mod record;

@@ -44,6 +44,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
     let cooldown = raw.cooldown.get().and_then(|cooldown| routing::cooldown(cooldown, problems));
     let probes = raw.probes.get().and_then(|raw_probes| probes::check(raw_probes, &raw.heads, problems));
     let heads = raw.heads.get().and_then(probes::check_heads);
+    let learning = raw.learning.get().and_then(routing::learning);
     let life = raw.life.get().and_then(check_life);
     let log = raw.log.get().and_then(check_log);
     let region = node.as_ref().map(|node| node.region.as_str());
@@ -60,6 +61,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
         cooldown: cooldown?,
         probes: probes?,
         heads: heads?,
+        learning: learning?,
         life: life?,
         log: log?,
         chains: chains?,

@@ -1,11 +1,11 @@
-//! Ranking, breakers and cooldowns: what the operator wrote as the pure modules take it.
+//! Ranking, breakers, cooldowns and lessons: what the operator wrote as the pure modules take it.
 
 use super::relations::{at_most, count};
 use crate::config::given::{Given, Plain};
 use crate::config::problems::Problem;
 use crate::config::raw;
 use crate::config::types::{Breaker, Ranking};
-use crate::routing::{BreakerConfig, CooldownConfig, RankingConfig};
+use crate::routing::{BreakerConfig, CooldownConfig, LearnedConfig, RankingConfig};
 
 pub(super) fn ranking(raw: &raw::Ranking) -> Option<Ranking> {
     let by = RankingConfig {
@@ -64,6 +64,16 @@ pub(super) fn cooldown(raw: &raw::Cooldown, problems: &mut Vec<Problem>) -> Opti
         max: raw.max.plain()?,
         retry_after_max: raw.retry_after_max.plain()?,
         park: raw.park.plain()?,
+    })
+}
+
+pub(super) fn learning(raw: &raw::Learning) -> Option<LearnedConfig> {
+    Some(LearnedConfig {
+        method: raw.method.plain()?,
+        bound: raw.bound.plain()?,
+        range: raw.range.plain()?,
+        range_guessed: raw.range_guessed.plain()?,
+        recent_blocks: raw.recent_blocks.plain()?,
     })
 }
 
