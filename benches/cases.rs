@@ -348,7 +348,7 @@ impl Providers for Standings {
 
     fn facts(&self, provider: usize, now: Instant) -> Facts {
         let standing = &self.0[provider];
-        let (gate, held) = (standing.gate(now), standing.holds_back(now, 0, &STANDING));
+        let (gate, held) = (standing.gate_for(now, READ.class), standing.holds_back(now, 0, &STANDING));
         Facts { gate, held, footing: Footing::InStep, priority: 1, weight: 1, in_flight: 2, supports: true, room: true }
     }
 

@@ -52,7 +52,7 @@ fn body(told: &Told) -> String {
         /// The chain that the provider says it is.
         #[serde(skip_serializing_if = "Option::is_none")]
         said: Option<u64>,
-        /// The class of methods that it leads in.
+        /// The class of methods that it leads or is limited in.
         #[serde(skip_serializing_if = "Option::is_none")]
         class: Option<&'static str>,
     }
@@ -82,6 +82,10 @@ mod tests {
         let cases = [
             (EventKind::BreakerOpened, r#""kind":"breaker_opened","chain":"base","provider":"alpha"}"#),
             (EventKind::Cooldown(Duration::from_millis(1500)), r#""provider":"alpha","seconds":1.5}"#),
+            (
+                EventKind::ClassCooldown(MethodClass::Trace, Duration::from_secs(2)),
+                r#""kind":"class_cooldown","chain":"base","provider":"alpha","seconds":2.0,"class":"trace"}"#,
+            ),
             (EventKind::Lagging(10), r#""kind":"lagging","chain":"base","provider":"alpha","blocks":10}"#),
             (EventKind::WrongChain(56), r#""provider":"alpha","said":56}"#),
             (EventKind::Leads(MethodClass::Read), r#""provider":"alpha","class":"read"}"#),

@@ -17,8 +17,9 @@ use serde::Deserialize;
 
 use super::given::{Given, Table};
 use super::values::{
-    Address, ChainName, Core, Count, ErrorClass, ErrorCode, File as FilePath, Format, HeaderName, HeaderValue, HttpUrl,
-    Label, Level, MethodPattern, OptionalAddress, Origin, Routing, Share, Size, Time, Token, Words, WsUrl,
+    Address, ChainName, Core, Count, ErrorClass, ErrorCode, ErrorScope, File as FilePath, Format, HeaderName,
+    HeaderValue, HttpUrl, Label, Level, MethodPattern, OptionalAddress, Origin, Routing, Share, Size, Time, Token,
+    Words, WsUrl,
 };
 use crate::jsonrpc::BLOCKED_BY_DEFAULT;
 use crate::limits;
@@ -413,4 +414,7 @@ pub(crate) struct ErrorRule {
     pub contains: Option<Given<Words>>,
     /// What such an error is.
     pub class: Given<ErrorClass>,
+    /// Whose rate it limits: the provider's, or that of the call's method class alone.
+    #[serde(default)]
+    pub scope: Given<ErrorScope>,
 }

@@ -116,6 +116,9 @@ fn log(event: &Event) {
         EventKind::Leads(class) => {
             tracing::info!(target: "livechain::event", chain, provider, kind = word, class = class.name());
         }
+        EventKind::ClassCooldown(class, _) => {
+            tracing::warn!(target: "livechain::event", chain, provider, kind = word, class = class.name(), seconds);
+        }
         EventKind::BreakerOpened
         | EventKind::Cooldown(_)
         | EventKind::Parked(_)

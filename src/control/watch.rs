@@ -185,7 +185,10 @@ impl Chain {
         for _ in 0..self.providers.len() {
             let Some(probe) = self.probes.next_probe(now) else { return };
             let slot = &self.providers[probe.provider].slot;
-            let (gate, rest) = (slot.standing.gate(now), slot.standing.rest(now));
+            // Both questions are of one class.
+            let class = MethodClass::Head;
+            let gate = slot.standing.gate_for(now, class);
+            let rest = slot.standing.rest(now).or_else(|| slot.standing.class_rest(now, class));
             match (gate, rest) {
                 (Gate::Open | Gate::Trial, _) => {
                     let (chain, question) = (Arc::clone(&self.name), probe.question);

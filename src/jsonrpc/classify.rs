@@ -33,6 +33,17 @@ pub struct Override {
     /// Part of the message; ASCII case does not count.
     pub contains: Option<String>,
     pub class: Class,
+    pub scope: Scope,
+}
+
+/// Which calls a provider means when it limits their rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    #[default]
+    Provider,
+    /// Those of the call's method class alone.
+    MethodClass,
 }
 
 /// The judgement.
@@ -41,11 +52,12 @@ pub struct Verdict {
     pub class: Class,
     /// Whether what the class says of the provider's health counts.
     pub penalise: bool,
+    pub scope: Scope,
 }
 
 impl Verdict {
     const fn certain(class: Class) -> Self {
-        Self { class, penalise: true }
+        Self { class, penalise: true, scope: Scope::Provider }
     }
 
     /// What to do to the provider's standing.
@@ -53,6 +65,7 @@ impl Verdict {
     pub const fn health(self) -> Health {
         match self.class.health() {
             Health::Good => Health::Good,
+            Health::Cooldown if self.penalise && matches!(self.scope, Scope::MethodClass) => Health::ClassCooldown,
             health if self.penalise => health,
             _ => Health::Untouched,
         }
@@ -73,11 +86,11 @@ pub fn classify(evidence: &Evidence<'_>, overrides: &[Override]) -> Verdict {
         // The code is the provider's: of two classes that it may mean, words decide, and whoever's they are is no matter
         // where neither is held against it.
         let penalise = refined.is_none_or(|refined| refined == class || !evidence.params_hold_words());
-        return Verdict { class: refined.unwrap_or(class), penalise };
+        return Verdict { penalise, ..Verdict::certain(refined.unwrap_or(class)) };
     }
     if let Some(Sign { class, strong }) = sign_of(evidence.message) {
         let callers = evidence.method.client_words || evidence.params_hold_words();
-        return Verdict { class, penalise: strong && !callers };
+        return Verdict { penalise: strong && !callers, ..Verdict::certain(class) };
     }
     Verdict::certain(match evidence.code {
         Some(-32603) => Class::Internal,
@@ -154,8 +167,11 @@ impl Override {
             let repeats = self.contains.as_ref().is_some_and(|words| contains(&written, words));
             evidence.method.client_words || repeats || written.contains('\\')
         };
-        (says_something && code_holds && words_hold)
-            .then(|| Verdict { class: self.class, penalise: self.code.is_some() || !callers() })
+        (says_something && code_holds && words_hold).then(|| Verdict {
+            class: self.class,
+            penalise: self.code.is_some() || !callers(),
+            scope: self.scope,
+        })
     }
 }
 
@@ -383,7 +399,8 @@ mod tests {
 
     #[test]
     fn words_that_the_params_hold_are_not_the_providers() {
-        let rules = [Override { code: None, contains: Some("house is full".to_owned()), class: Class::RateLimited }];
+        let contains = Some("house is full".to_owned());
+        let rules = [Override { code: None, contains, class: Class::RateLimited, scope: Scope::Provider }];
         for (code, message, params, class, health) in [
             (-32000, "rate limit", r#"["0xa","latest"]"#, Class::RateLimited, Health::Cooldown),
             (-32000, "cannot read \"rate limit\"", r#"["rate limit","latest"]"#, Class::RateLimited, Health::Untouched),
@@ -416,8 +433,12 @@ mod tests {
 
     #[test]
     fn overrides_come_first() {
-        let rule =
-            |code, contains: Option<&str>, class| Override { code, contains: contains.map(str::to_owned), class };
+        let rule = |code, contains: Option<&str>, class| Override {
+            code,
+            contains: contains.map(str::to_owned),
+            class,
+            scope: Scope::Provider,
+        };
         let rules = [
             rule(None, None, Class::Auth),
             rule(Some(-32099), None, Class::Quota),
@@ -436,9 +457,31 @@ mod tests {
                 &Evidence { http_status: 200, code: Some(code), message, method: info(method), params: None },
                 &rules,
             );
-            assert_eq!(verdict, Verdict { class, penalise }, "{code} {message}");
+            assert_eq!((verdict.class, verdict.penalise), (class, penalise), "{code} {message}");
         }
         assert_eq!(judge(200, None, "", READ).class, Class::Other);
+    }
+
+    #[test]
+    fn an_override_may_say_that_a_class_alone_is_limited() {
+        let rule =
+            Override { code: Some(-32009), contains: None, class: Class::RateLimited, scope: Scope::MethodClass };
+        let health = |rule: &Override, code| {
+            let method = info("trace_block");
+            let evidence = Evidence { http_status: 429, code: Some(code), message: "", method, params: None };
+            classify(&evidence, std::slice::from_ref(rule)).health()
+        };
+        assert_eq!(health(&rule, -32009), Health::ClassCooldown);
+        assert_eq!(health(&rule, -32007), Health::Cooldown, "another code");
+        let words = Override { code: None, contains: Some("trace".to_owned()), ..rule };
+        let evidence = Evidence {
+            http_status: 200,
+            code: None,
+            message: "trace calls",
+            method: info("trace_block"),
+            params: None,
+        };
+        assert_eq!(classify(&evidence, &[words]).health(), Health::Untouched, "the caller's words");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use batch::{Document, Limits, parse};
 pub use blocked::{BLOCKED_BY_DEFAULT, Blocked};
 pub use call::{Call, Item, Refusal};
 pub use class::MethodClass;
-pub use classify::{Evidence, Override, Verdict, classify, classify_http};
+pub use classify::{Evidence, Override, Scope, Verdict, classify, classify_http};
 pub use error::{Reason, write_error};
 pub use facts::{Block, BlockFacts, BlockParam, Depth, quantity};
 pub use failure::{Action, Class, Health};

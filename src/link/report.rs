@@ -181,6 +181,8 @@ pub enum EventKind {
     BreakerClosed,
     /// Rate limited: not asked for this long.
     Cooldown(Duration),
+    /// The same for calls of one class: others are asked of it.
+    ClassCooldown(MethodClass, Duration),
     /// Its quota is used up or its bill unpaid: not asked for this long.
     Parked(Duration),
     /// It refused our credentials.
@@ -231,6 +233,7 @@ impl EventKind {
             Self::BreakerHalfOpen => "breaker_half_open",
             Self::BreakerClosed => "breaker_closed",
             Self::Cooldown(_) => "cooldown",
+            Self::ClassCooldown(..) => "class_cooldown",
             Self::Parked(_) => "parked",
             Self::Unauthorized => "unauthorized",
             Self::Panicked => "panicked",
@@ -251,7 +254,7 @@ impl EventKind {
     #[must_use]
     pub const fn lasts(self) -> Option<Duration> {
         match self {
-            Self::Cooldown(time) | Self::Parked(time) => Some(time),
+            Self::Cooldown(time) | Self::ClassCooldown(_, time) | Self::Parked(time) => Some(time),
             _ => None,
         }
     }
@@ -265,11 +268,11 @@ impl EventKind {
         }
     }
 
-    /// What it leads in, where that is what happened.
+    /// What it leads or is limited in, where that is what happened.
     #[must_use]
     pub const fn class(self) -> Option<MethodClass> {
         match self {
-            Self::Leads(class) => Some(class),
+            Self::Leads(class) | Self::ClassCooldown(class, _) => Some(class),
             _ => None,
         }
     }

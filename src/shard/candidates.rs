@@ -34,7 +34,7 @@ impl Providers for Candidates<'_> {
     fn facts(&self, provider: usize, now: Instant) -> Facts {
         let upstream = &self.chain.upstreams[provider];
         let gate = if upstream.is_resolved() {
-            upstream.slot.standing.gate(now)
+            upstream.slot.standing.gate_for(now, self.ask.info.class)
         } else {
             // Nowhere to send to, until its name leads somewhere: the last to be asked.
             Gate::Parked { until: Instant::NEVER }

@@ -230,6 +230,7 @@ fn health(verdict: jsonrpc::Verdict, retry_after: Option<Duration>) -> Health {
         jsonrpc::Health::Failure => Health::Failure,
         jsonrpc::Health::Slow => Health::Slow,
         jsonrpc::Health::Cooldown => Health::Cooldown(retry_after),
+        jsonrpc::Health::ClassCooldown => Health::ClassCooldown(retry_after),
         jsonrpc::Health::Park => Health::Park,
         jsonrpc::Health::Suspect => Health::Suspect,
     }

@@ -17,7 +17,7 @@ use super::Shard;
 use super::door::{self, Answer, Ask, Said};
 use super::place::Route;
 use super::upstream::Upstream;
-use crate::jsonrpc;
+use crate::jsonrpc::{self, MethodClass};
 use crate::limits;
 use crate::link::{Event, EventKind, Outcome, Phase, ProbeEnded, ProbeOrder, ProbeShardEnd, ProbeWord};
 use crate::routing::{Question, Rest, Strategy};
@@ -148,7 +148,8 @@ fn judge(shard: &Shard, upstream: &Upstream, answer: Answer) -> ProbeEnded {
 /// How long the provider is left alone, by its own word or by ours.
 fn rest(shard: &Shard, upstream: &Upstream) -> Option<Duration> {
     let now = shard.clock.now();
-    match upstream.slot.standing.rest(now)? {
+    let standing = &upstream.slot.standing;
+    match standing.rest(now).or_else(|| standing.class_rest(now, MethodClass::Head))? {
         Rest::Cooled { until } | Rest::Parked { until } => Some(until.since(now)),
     }
 }

@@ -41,7 +41,7 @@ impl Report<'_> {
         let class = self.method.class;
         let news = routing::Outcome { health, class, sent: self.sent, trial: self.trial, draw: shard.draw() };
         let changes = slot.standing.on_outcome(now, &news, self.standing);
-        shard.tell(slot, now, &changes, health);
+        shard.tell(slot, now, class, &changes, health);
         let mut ranker = self.chain.ranker.borrow_mut();
         let own = (ranker.row_of(self.method) != class.into()).then_some(self.method);
         let key = RowKey { slot: slot.number, class, own };
