@@ -105,6 +105,39 @@ impl Reader {
 }
 
 #[test]
+fn a_provider_that_refuses_our_key_is_out_when_a_probe_gets_the_same() {
+    let refusing = Provider::start(|call| match call.method().as_str() {
+        "eth_chainId" => Reply::result(call, "\"0x1\""),
+        "eth_blockNumber" => Reply::result(call, "\"0x3e8\""),
+        _ => Reply::status(403, "<html>blocked by our firewall</html>"),
+    });
+    let other = Placed::at(1000);
+    let node = asking(&[&refusing, &other.provider]).start();
+    let events = Reader::of(&node, "");
+    // Calls alone put nobody out: each is tried there first.
+    eventually("alpha to be in", || shown(&node, "alpha")["out"].is_null().then_some(()));
+    reads(&node, 5);
+    assert_eq!((refusing.calls("eth_getBalance").len(), other.reads()), (5, 5));
+    events.wait("unauthorized", "alpha");
+    // A probe that is refused does.
+    refusing.script(|_| Reply::status(401, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"key"}}"#));
+    events.wait("key_refused", "alpha");
+    eventually("alpha to be out", || (shown(&node, "alpha")["out"] == "key_refused").then_some(()));
+    reads(&node, 5);
+    assert_eq!((refusing.calls("eth_getBalance").len(), other.reads()), (5, 10));
+    // Until one is answered.
+    refusing.script(move |call| match call.method().as_str() {
+        "eth_chainId" => Reply::result(call, "\"0x1\""),
+        "eth_blockNumber" => Reply::result(call, "\"0x3e8\""),
+        _ => Reply::result(call, "\"0x1\""),
+    });
+    events.wait("key_accepted", "alpha");
+    eventually("alpha to be in", || shown(&node, "alpha")["out"].is_null().then_some(()));
+    reads(&node, 5);
+    assert_eq!((refusing.calls("eth_getBalance").len(), other.reads()), (10, 10));
+}
+
+#[test]
 fn a_provider_of_another_chain_gets_no_call() {
     let (wrong, right) = (Placed::at(1000), Placed::at(1000));
     wrong.chain.store(56, Ordering::SeqCst);

@@ -110,6 +110,7 @@ fn log(event: &Event) {
         | EventKind::RightChain
         | EventKind::InStep
         | EventKind::Reachable
+        | EventKind::KeyAccepted
         | EventKind::Reloaded => {
             tracing::info!(target: "livechain::event", chain, provider, kind = word);
         }
@@ -123,6 +124,7 @@ fn log(event: &Event) {
         | EventKind::Cooldown(_)
         | EventKind::Parked(_)
         | EventKind::Unauthorized
+        | EventKind::KeyRefused
         | EventKind::WrongChain(_)
         | EventKind::Lagging(_)
         | EventKind::FarAhead(_)

@@ -4,6 +4,9 @@
 //! each provider's footing in its slot. A provider that rests after a limit is not asked, and one whose breaker is open counts
 //! as not reached without being asked: the breaker's own trials are what finds it well again, and a probe may be one.
 //!
+//! A provider that refuses our credentials on a client's call may have meant that call; one that refuses them on a probe is out
+//! until a probe is answered.
+//!
 //! A reload keeps what is known of a provider whose slot it keeps, unless the chain has got another id: then every answer
 //! means something else.
 
@@ -47,11 +50,13 @@ struct Provider {
     answered: u64,
     /// It has been asked for its chain and was there, whatever it said.
     asked: bool,
+    /// It refused our credentials when it was last asked.
+    refused: bool,
     ended: [u64; ENDS.len()],
 }
 
 /// How probes end, as metrics name it.
-pub const ENDS: [&str; 3] = ["answered", "limited", "failed"];
+pub const ENDS: [&str; 4] = ["answered", "limited", "failed", "refused"];
 
 impl Watch {
     /// Nothing is known yet, and everybody is to be asked.
@@ -88,8 +93,8 @@ impl Watch {
     }
 
     /// A probe has ended; answers what changed.
-    pub fn on_word(&mut self, now: Instant, word: ProbeWord) -> Option<Event> {
-        let &(chain, provider) = self.places.get(&word.slot)?;
+    pub fn on_word(&mut self, now: Instant, word: ProbeWord) -> Vec<Event> {
+        let Some(&(chain, provider)) = self.places.get(&word.slot) else { return Vec::new() };
         self.chains[chain].on_word(now, Probe { provider, question: word.question }, word.end)
     }
 
@@ -126,6 +131,7 @@ impl Watch {
         match (slot.footing.get(), self.facts(slot.number)?.level) {
             (Footing::InStep, _) => None,
             (Footing::WrongChain, _) => Some("wrong_chain"),
+            (Footing::Refused, _) => Some("key_refused"),
             (Footing::Unasked, _) => Some("unasked"),
             (Footing::OutOfStep, Level::FarAhead) => Some("far_ahead"),
             (Footing::OutOfStep, _) => Some("lagging"),
@@ -142,6 +148,7 @@ impl Chain {
             slot: Arc::clone(slot),
             answered: 0,
             asked: false,
+            refused: false,
             ended: [0; ENDS.len()],
         };
         Self {
@@ -160,8 +167,9 @@ impl Chain {
             if let Some(was) = before.providers.iter().position(same) {
                 self.probes.take_over(&before.probes, was, is);
                 self.heads.take_over(&before.heads, was, is);
-                let Provider { answered, asked, ended, .. } = before.providers[was];
-                (provider.answered, provider.asked, provider.ended) = (answered, asked, ended);
+                let Provider { answered, asked, refused, ended, .. } = before.providers[was];
+                (provider.answered, provider.asked) = (answered, asked);
+                (provider.refused, provider.ended) = (refused, ended);
             }
         }
     }
@@ -207,19 +215,32 @@ impl Chain {
         }
     }
 
-    fn on_word(&mut self, now: Instant, probe: Probe, end: ProbeEnded) -> Option<Event> {
-        let (counted, end, number) = match end {
+    fn on_word(&mut self, now: Instant, probe: Probe, word: ProbeEnded) -> Vec<Event> {
+        let (counted, end, number) = match word {
             ProbeEnded::Answered(number) => (0, ProbeEnd::Answered, number),
             ProbeEnded::Limited(rest) => (1, ProbeEnd::Limited(Some(rest)), None),
             ProbeEnded::Failed => (2, ProbeEnd::Failed, None),
+            ProbeEnded::Refused => (3, ProbeEnd::Failed, None),
             ProbeEnded::NotAsked => {
                 // To be asked again soon; it says nothing about the provider.
                 self.probes.on_end(now, probe, ProbeEnd::Failed);
-                return None;
+                return Vec::new();
             }
         };
-        self.providers.get_mut(probe.provider)?.ended[counted] += 1;
-        self.on_end(now, probe, end, number)
+        let provider = &mut self.providers[probe.provider];
+        provider.ended[counted] += 1;
+        let key = match word {
+            ProbeEnded::Refused => provider.on_key(true),
+            ProbeEnded::Answered(_) => provider.on_key(false),
+            _ => None,
+        };
+        if word == ProbeEnded::Refused {
+            // It is there, and is asked again as soon as one that is not: nothing but this finds out that it takes us.
+            self.probes.on_end(now, probe, end);
+            self.settle(now, true);
+            return key.into_iter().collect();
+        }
+        key.into_iter().chain(self.on_end(now, probe, end, number)).collect()
     }
 
     fn on_end(&mut self, now: Instant, probe: Probe, end: ProbeEnd, number: Option<u64>) -> Option<Event> {
@@ -238,9 +259,11 @@ impl Chain {
         Some(Event::of(slot, kind(event?)))
     }
 
-    /// A bit for each provider whose gate is not shut.
+    /// A bit for each provider whose gate is not shut and who answers us.
     fn healthy(&self, now: Instant) -> u64 {
-        let open = |provider: &Provider| matches!(provider.slot.standing.gate(now), Gate::Open | Gate::Trial);
+        let open = |provider: &Provider| {
+            matches!(provider.slot.standing.gate(now), Gate::Open | Gate::Trial) && !provider.refused
+        };
         self.providers
             .iter()
             .enumerate()
@@ -256,12 +279,22 @@ impl Chain {
             let has = |mask: u64| mask & (1 << bit) != 0;
             let footing = match (has(wrong), has(out)) {
                 (true, _) => Footing::WrongChain,
+                _ if enabled && provider.refused => Footing::Refused,
                 _ if enabled && !provider.asked => Footing::Unasked,
                 (false, true) => Footing::OutOfStep,
                 (false, false) => Footing::InStep,
             };
             provider.slot.footing.set(footing);
         }
+    }
+}
+
+impl Provider {
+    /// The node's own question was refused for our credentials, or was not; tells a change.
+    fn on_key(&mut self, refused: bool) -> Option<Event> {
+        let before = std::mem::replace(&mut self.refused, refused);
+        let kind = if refused { EventKind::KeyRefused } else { EventKind::KeyAccepted };
+        (before != refused).then(|| Event::of(&self.slot, kind))
     }
 }
 
@@ -346,7 +379,7 @@ mod tests {
         assert_eq!((watch.head("ethereum"), snapshot.chains[0].head.get()), (Some(100), Some(100)));
         let why: Vec<_> = slots().map(|slot| watch.out(slot)).collect();
         assert_eq!(why, [None, None, Some("lagging"), Some("wrong_chain")]);
-        assert!(slots().all(|slot| watch.ended(slot.number) == Some([2, 0, 0])));
+        assert!(slots().all(|slot| watch.ended(slot.number) == Some([2, 0, 0, 0])));
         watch.on_time(secs(123));
         assert_eq!(footings(&snapshot)[2], Footing::InStep, "an old word puts nobody out");
     }
@@ -361,7 +394,7 @@ mod tests {
         watch.take_over(&second, secs(3));
         assert_eq!(footings(&second), [Footing::OutOfStep, Footing::InStep, Footing::Unasked]);
         assert_eq!(second.chains[0].head.get(), Some(100));
-        assert_eq!(watch.ended(second.chains[0].providers[0].slot.number), Some([2, 0, 0]));
+        assert_eq!(watch.ended(second.chains[0].providers[0].slot.number), Some([2, 0, 0, 0]));
         assert_eq!(watch.ended(first.chains[0].providers[1].slot.number), None, "it is gone");
         let off = snapshot("enabled = false", &["c", "a"], Some(&second));
         watch.take_over(&off, secs(4));
@@ -387,6 +420,51 @@ mod tests {
     }
 
     #[test]
+    fn who_refuses_our_key_is_out_until_a_probe_is_answered() {
+        let snapshot = snapshot("", &["a", "b", "c"], None);
+        let mut watch = Watch::new(&snapshot);
+        round(&mut watch, secs(1), &[1; 3], &[100; 3]);
+        let slot = &snapshot.chains[0].providers[0].slot;
+        let word = |end| ProbeWord { slot: slot.number, question: Question::BlockNumber, end };
+        let mut told = |at, end| -> Vec<EventKind> {
+            watch.on_word(secs(at), word(end)).into_iter().map(|event| event.kind).collect()
+        };
+        assert_eq!(told(2, ProbeEnded::Refused), [EventKind::KeyRefused]);
+        assert_eq!(slot.footing.get(), Footing::Refused);
+        assert_eq!(told(3, ProbeEnded::Refused), [], "told once");
+        assert_eq!(told(4, ProbeEnded::Limited(Duration::ZERO)), [], "which says nothing of it");
+        assert_eq!(slot.footing.get(), Footing::Refused);
+        assert_eq!(told(5, ProbeEnded::Answered(Some(100))), [EventKind::KeyAccepted]);
+        assert_eq!(slot.footing.get(), Footing::InStep);
+        told(6, ProbeEnded::Refused);
+        assert_eq!(watch.out(slot), Some("key_refused"));
+        let orders = |watch: &mut Watch, at| {
+            let mut orders = Vec::new();
+            watch.ask(secs(at), &Totals::default(), |order| {
+                orders.push((order.slot, order.question));
+                true
+            });
+            orders
+        };
+        assert!(
+            orders(&mut watch, 30).contains(&(slot.number, Question::ChainId)),
+            "it may be another when it is back"
+        );
+    }
+
+    #[test]
+    fn a_head_needs_no_word_of_who_refuses_us() {
+        let snapshot = snapshot("", &["a", "b"], None);
+        let mut watch = Watch::new(&snapshot);
+        let numbers = [0, 1].map(|at: usize| snapshot.chains[0].providers[at].slot.number);
+        let mut say = |slot, question, end| drop(watch.on_word(secs(1), ProbeWord { slot, question, end }));
+        say(numbers[0], Question::ChainId, ProbeEnded::Refused);
+        say(numbers[1], Question::ChainId, ProbeEnded::Answered(Some(1)));
+        say(numbers[1], Question::BlockNumber, ProbeEnded::Answered(Some(7)));
+        assert_eq!(watch.head("ethereum"), Some(7));
+    }
+
+    #[test]
     fn who_rests_is_not_asked_and_who_is_shut_out_is_not_reached() {
         use crate::routing::{Health, Outcome, StandingConfig};
         let snapshot = snapshot("", &["rests", "shut"], None);
@@ -408,10 +486,10 @@ mod tests {
         );
         assert_eq!(footings(&snapshot), [Footing::Unasked; 2]);
         let numbers = [0, 1].map(|at: usize| snapshot.chains[0].providers[at].slot.number);
-        assert_eq!(numbers.map(|slot| watch.ended(slot)), [Some([0; 3]); 2], "what was not sent has no end");
+        assert_eq!(numbers.map(|slot| watch.ended(slot)), [Some([0; ENDS.len()]); 2], "what was not sent has no end");
         let events = round(&mut watch, secs(40), &[1; 2], &[9; 2]);
         assert_eq!(events, [("shut".to_owned(), EventKind::Reachable)]);
-        assert_eq!(numbers.map(|slot| watch.ended(slot)), [Some([1, 0, 0]); 2]);
+        assert_eq!(numbers.map(|slot| watch.ended(slot)), [Some([1, 0, 0, 0]); 2]);
         assert_eq!(footings(&snapshot), [Footing::InStep; 2]);
     }
 }

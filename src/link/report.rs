@@ -185,8 +185,11 @@ pub enum EventKind {
     ClassCooldown(MethodClass, Duration),
     /// Its quota is used up or its bill unpaid: not asked for this long.
     Parked(Duration),
-    /// It refused our credentials.
+    /// It refused our credentials, on one call at least.
     Unauthorized,
+    /// It refuses them for the node's own question, too: not asked until it takes them again.
+    KeyRefused,
+    KeyAccepted,
     /// A connection's task panicked; that connection was closed.
     Panicked,
     /// It is ranked best for a class now, and another was before.
@@ -236,6 +239,8 @@ impl EventKind {
             Self::ClassCooldown(..) => "class_cooldown",
             Self::Parked(_) => "parked",
             Self::Unauthorized => "unauthorized",
+            Self::KeyRefused => "key_refused",
+            Self::KeyAccepted => "key_accepted",
             Self::Panicked => "panicked",
             Self::Leads(_) => "leads",
             Self::WrongChain(_) => "wrong_chain",

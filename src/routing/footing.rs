@@ -19,6 +19,8 @@ pub enum Footing {
     OutOfStep,
     /// It says that it is another chain: never asked.
     WrongChain,
+    /// It refuses our credentials, even for the node's own question: as good as parked, for all calls.
+    Refused,
     /// It has not been asked yet which chain it is: for all calls, asked when nobody else is left. So one that a reload brings
     /// waits for the first probe's end, and at a node's start nobody waits.
     Unasked,
@@ -58,6 +60,7 @@ impl FootingCell {
             0 => Footing::InStep,
             1 => Footing::OutOfStep,
             2 => Footing::WrongChain,
+            3 => Footing::Refused,
             _ => Footing::Unasked,
         }
     }
@@ -116,9 +119,10 @@ mod tests {
 
     #[test]
     fn what_is_set_is_read() {
+        use Footing::{InStep, OutOfStep, Refused, Unasked, WrongChain};
         let cell = FootingCell::default();
-        assert_eq!(cell.get(), Footing::InStep);
-        for footing in [Footing::Unasked, Footing::WrongChain, Footing::OutOfStep, Footing::InStep] {
+        assert_eq!(cell.get(), InStep);
+        for footing in [Unasked, Refused, WrongChain, OutOfStep, InStep] {
             cell.set(footing);
             assert_eq!(cell.get(), footing);
         }

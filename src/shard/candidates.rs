@@ -33,14 +33,14 @@ impl Providers for Candidates<'_> {
 
     fn facts(&self, provider: usize, now: Instant) -> Facts {
         let upstream = &self.chain.upstreams[provider];
-        let gate = if upstream.is_resolved() {
+        let mut footing = self.footing(upstream.slot.footing.get());
+        let gate = if upstream.is_resolved() && footing != Footing::Refused {
             upstream.slot.standing.gate_for(now, self.ask.info.class)
         } else {
-            // Nowhere to send to, until its name leads somewhere: the last to be asked.
+            // Nowhere to send to, until its name leads somewhere, or no right to: the last to be asked.
             Gate::Parked { until: Instant::NEVER }
         };
         let gap = upstream.gap(self.ask, now);
-        let mut footing = self.footing(upstream.slot.footing.get());
         if footing == Footing::InStep && matches!(gap, Some(Gap::Missing { .. } | Gap::Range { .. })) {
             footing = Footing::OutOfStep;
         }

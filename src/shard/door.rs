@@ -4,7 +4,7 @@
 //! needs no provider is answered here, filters are sent to where they live, and the attempts of a call follow each
 //! other as the pure [`Attempts`] says. What each attempt showed about its provider is told once, in [`note`].
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) probe: Option<Duration>,
     /// What it needs of the chain's blocks, once somebody wanted to know.
     pub(crate) blocks: OnceCell<BlockFacts>,
+    /// A provider refused our credentials for it.
+    pub(crate) refused: Cell<bool>,
 }
 
 /// What came of a call.
@@ -75,7 +77,7 @@ fn transaction(ask: &Ask<'_>) -> Option<TransactionHash> {
 impl<'a> Ask<'a> {
     pub(crate) fn new(route: &'a Route, call: jsonrpc::Call<'a>, trace: bool) -> Self {
         let info = jsonrpc::info(&call.method);
-        Self { route, call, info, trace, probe: None, blocks: OnceCell::new() }
+        Self { route, call, info, trace, probe: None, blocks: OnceCell::new(), refused: Cell::new(false) }
     }
 
     /// The node's own question to the provider that `route` names.

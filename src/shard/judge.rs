@@ -167,6 +167,9 @@ impl Judge<'_> {
         let class = verdict.class;
         let acted = class.may_have_acted();
         let health = Some(health(verdict, self.retry_after));
+        if health == Some(Health::Suspect) {
+            self.ask.refused.set(true);
+        }
         let relayable = whole.filter(|_| class.relayed());
         let next = match class.action() {
             Action::Return | Action::OurHash => {

@@ -119,7 +119,7 @@ async fn ask(shard: &Shard, order: &ProbeOrder) -> ProbeEnded {
     let call = jsonrpc::Call { raw, id: Some(ID), method: method.into(), params: Some(params) };
     let ask = Ask::probe(&route, call, view.snapshot.config.probes.timeout);
     let answer = door::probe(shard, &view, &ask).await;
-    judge(shard, upstream, answer)
+    if ask.refused.get() { ProbeEnded::Refused } else { judge(shard, upstream, answer) }
 }
 
 /// What came of it. How the one attempt ended stands in its trace.
@@ -135,7 +135,7 @@ fn judge(shard: &Shard, upstream: &Upstream, answer: Answer) -> ProbeEnded {
         (Said::Failed { .. }, Some(Outcome::Failure | Outcome::Late)) => ProbeEnded::Failed,
         (Said::Failed { .. }, Some(Outcome::Limited)) => match rest(shard, upstream) {
             Some(rest) => ProbeEnded::Limited(rest),
-            // It refuses our credentials: it is there.
+            // It is over already: it is there.
             None => ProbeEnded::Answered(None),
         },
         // Pages of it for a number: no answer. It is not read further.
