@@ -4,6 +4,8 @@
 //! each provider's footing in its slot. A provider that rests after a limit is not asked, and one whose breaker is open counts
 //! as not reached without being asked: the breaker's own trials are what finds it well again, and a probe may be one.
 //!
+//! What clients are told of providers' heads counts as if a probe had been told it, and puts off the next one.
+//!
 //! A provider that refuses our credentials on a client's call may have meant that call; one that refuses them on a probe is out
 //! until a probe is answered.
 //!
@@ -86,6 +88,9 @@ impl Watch {
     /// Hands every question that is due to `send`, which tells whether it could be sent; answers what changed.
     pub fn ask(&mut self, now: Instant, totals: &Totals, mut send: impl FnMut(ProbeOrder) -> bool) -> Vec<Event> {
         let mut events = Vec::new();
+        for chain in &mut self.chains {
+            chain.hear(now, self.config.enabled, &mut events);
+        }
         if self.config.enabled {
             self.chains.iter_mut().for_each(|chain| chain.ask(now, totals, &mut send, &mut events));
         }
@@ -212,6 +217,19 @@ impl Chain {
                     events.extend(self.on_end(now, probe, ProbeEnd::Failed, None));
                 }
             }
+        }
+    }
+
+    /// Takes in what clients were told of providers' heads, as if it had been asked for. Without probes it is for nothing.
+    fn hear(&mut self, now: Instant, enabled: bool, events: &mut Vec<Event>) {
+        for position in 0..self.providers.len() {
+            let provider = &self.providers[position];
+            // Of one that has not said which chain it is, no block says anything.
+            let Some(height) = provider.slot.said_head.take().filter(|_| enabled && provider.asked) else { continue };
+            self.probes.on_head(now, position);
+            let event = self.heads.on_head(now, position, height, self.healthy(now));
+            let slot = &self.providers[position].slot;
+            events.extend(event.map(|event| Event::of(slot, kind(event))));
         }
     }
 
@@ -450,6 +468,32 @@ mod tests {
             orders(&mut watch, 30).contains(&(slot.number, Question::ChainId)),
             "it may be another when it is back"
         );
+    }
+
+    #[test]
+    fn what_clients_are_told_of_a_head_counts() {
+        let snapshot = snapshot("", &["a", "b", "c"], None);
+        let mut watch = Watch::new(&snapshot);
+        let say = |heights: [u64; 3]| {
+            for (provider, height) in snapshot.chains[0].providers.iter().zip(heights) {
+                provider.slot.said_head.hear(height);
+            }
+        };
+        say([7, 7, 7]);
+        round(&mut watch, secs(1), &[1; 3], &[100; 3]);
+        assert_eq!(watch.head("ethereum"), None, "of which chain, nobody has said");
+        round(&mut watch, secs(2), &[1; 3], &[100; 3]);
+        assert_eq!(watch.head("ethereum"), Some(100));
+        // Again and again before a probe is due: none is sent.
+        let ended = |watch: &Watch| watch.ended(snapshot.chains[0].providers[0].slot.number).map(|ended| ended[0]);
+        let before = ended(&watch);
+        for at in 3..60 {
+            say([100 + at, 100 + at, 90]);
+            round(&mut watch, secs(at), &[1; 3], &[0; 3]);
+        }
+        watch.on_time(secs(60));
+        assert_eq!((ended(&watch), watch.head("ethereum")), (before, Some(159)));
+        assert_eq!(footings(&snapshot), [Footing::InStep, Footing::InStep, Footing::OutOfStep]);
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub struct ProviderSlot {
     refusal_told_until: AtomicU64,
     /// Where it stands on its chain; control's word.
     pub footing: FootingCell,
+    /// Its newest block as clients were told since control last looked.
+    pub said_head: HeadCell,
 }
 
 impl Snapshot {
@@ -166,6 +168,7 @@ impl ProviderSlot {
             in_flight: (0..shards).map(|_| Gauge::default()).collect(),
             refusal_told_until: AtomicU64::new(0),
             footing: FootingCell::default(),
+            said_head: HeadCell::default(),
         }
     }
 

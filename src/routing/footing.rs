@@ -73,7 +73,8 @@ impl FootingCell {
     }
 }
 
-/// A chain's newest block as control knows it, for whatever a shard makes of a block's number. A word like the one above.
+/// A newest block, where it is known: a chain's, as control tells shards, or a provider's, as its answers to clients tell
+/// control. A word like the one above.
 #[derive(Debug)]
 pub struct HeadCell(AtomicU64);
 
@@ -91,6 +92,21 @@ impl HeadCell {
         if self.get() != head {
             self.0.store(head.unwrap_or(Self::UNKNOWN), Ordering::Relaxed);
         }
+    }
+
+    /// Heard of once more, by one of several who hear of it. Written only when it is news.
+    #[inline]
+    pub fn hear(&self, height: u64) {
+        // Nothing is lost but one of two that come at the same moment.
+        if self.get().is_none_or(|known| height > known) {
+            self.set(Some(height));
+        }
+    }
+
+    /// What was heard since the last time.
+    pub fn take(&self) -> Option<u64> {
+        self.get()?;
+        Some(self.0.swap(Self::UNKNOWN, Ordering::Relaxed)).filter(|head| *head != Self::UNKNOWN)
     }
 }
 
@@ -132,5 +148,9 @@ mod tests {
             head.set(said);
             assert_eq!(head.get(), said);
         }
+        [5, 9, 7].into_iter().for_each(|height| head.hear(height));
+        assert_eq!((head.take(), head.take()), (Some(9), None));
+        head.hear(7);
+        assert_eq!(head.take(), Some(7), "one that went back");
     }
 }

@@ -12,7 +12,8 @@ use super::lessons::Taught;
 use super::upstream::Upstream;
 use super::upstream::exchange::{Content, ExchangeError, Reply, Streamed};
 use crate::jsonrpc::{
-    self, Action, Class, Evidence, IdMatch, Prefix, PrefixKind, ReplyError, TransactionHash, classify, classify_http,
+    self, Action, Class, Evidence, IdMatch, MethodClass, Prefix, PrefixKind, ReplyError, TransactionHash, classify,
+    classify_http,
 };
 use crate::link::Outcome;
 use crate::routing::{FIRST_SHARE, Failure, Health, Next};
@@ -120,6 +121,7 @@ impl Judge<'_> {
         let error = match jsonrpc::inspect(body, id, &mut scratch) {
             jsonrpc::Reply::Success { id, result } => {
                 whole.id = id;
+                self.heed_head(&body[result.clone()]);
                 let taught = Taught::by_result(self.upstream, &body[result]);
                 return Judged { taught, ..Judged::good(Said::Whole(whole)) };
             }
@@ -143,6 +145,15 @@ impl Judge<'_> {
             return answer;
         }
         Judged { taught, ..self.failure(verdict, Some(whole)) }
+    }
+
+    /// What a client is told of the newest block is what a probe would have been told.
+    #[inline]
+    fn heed_head(&self, result: &[u8]) {
+        let Ask { info, probe, .. } = self.ask;
+        if info.class == MethodClass::Head && info.name == "eth_blockNumber" && probe.is_none() {
+            jsonrpc::quantity(result).into_iter().for_each(|height| self.upstream.slot.said_head.hear(height));
+        }
     }
 
     fn classify(&self, error: &ReplyError<'_>) -> jsonrpc::Verdict {
