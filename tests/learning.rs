@@ -40,6 +40,11 @@ fn start(providers: &[&Provider]) -> Node {
     node
 }
 
+fn shown(node: &Node, provider: &str) -> serde_json::Value {
+    let page: serde_json::Value = serde_json::from_slice(&node.admin_get("/api/providers").body).unwrap();
+    page["providers"].as_array().unwrap().iter().find(|p| p["id"] == provider).unwrap().clone()
+}
+
 fn logs(from: u64, to: &str) -> String {
     json::call("eth_getLogs", &format!(r#"[{{"fromBlock":"{from:#x}","toBlock":{to}}}]"#))
 }
@@ -72,6 +77,8 @@ fn a_range_that_is_refused_goes_elsewhere_from_then_on() {
         assert_eq!(node.ethereum(&call).result(), answers, "{call}");
         assert_eq!(small.calls("eth_getLogs").len(), asked_small, "{call}");
     }
+    let lacks = &shown(&node, "alpha")["lacks"];
+    assert!(lacks["range"].as_f64().is_some_and(|left| left > 3500.0), "{lacks}");
     // It is a belief and no certainty: where nobody else is left, it is asked, and what it says is what the client gets.
     large.down();
     let answer = node.ethereum(&logs(1, "\"0x7d0\""));
@@ -121,6 +128,7 @@ fn blocks_that_are_gone_are_asked_of_an_archive() {
     pruned.script(|call| Reply::result(call, "\"grown\""));
     assert_eq!(node.post("/rpc/provider/alpha/ethereum", &balance(400)).result(), "\"grown\"");
     assert_eq!(node.ethereum(&balance(450)).result(), "\"grown\"");
+    assert_eq!(shown(&node, "alpha")["lacks"].as_object().unwrap().keys().collect::<Vec<_>>(), ["state", "history"]);
     assert_eq!(
         node.ethereum(&balance(300)).result(),
         "\"archive\"",

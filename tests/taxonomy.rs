@@ -155,8 +155,8 @@ fn a_client_that_reverts_with_any_of_these_texts_harms_nobody() {
             }
         }
         let alpha = shown(&node, "alpha");
-        let standing = [&alpha["breaker"], &alpha["rest"], &alpha["out"]];
-        assert_eq!(standing, [&json!("closed"), &Value::Null, &Value::Null], "after {method}");
+        let standing = [&alpha["breaker"], &alpha["rest"], &alpha["out"], &alpha["lacks"]];
+        assert_eq!(standing, [&json!("closed"), &Value::Null, &Value::Null, &json!({})], "after {method}");
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
     // Nothing was learned of it: neither that it lacks a method, nor blocks, nor that it refuses a range.

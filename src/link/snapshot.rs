@@ -14,7 +14,7 @@ use super::counters::Gauge;
 use crate::config::{self, Config, Secret};
 use crate::jsonrpc::{self, Blocked, FilterKey, MethodClass};
 use crate::limits;
-use crate::routing::{FootingCell, HeadCell, Standing};
+use crate::routing::{BeliefCells, FootingCell, HeadCell, Standing};
 use crate::time::Instant;
 
 /// The node as of one moment.
@@ -74,6 +74,8 @@ pub struct ProviderSlot {
     pub footing: FootingCell,
     /// Its newest block as clients were told since control last looked.
     pub said_head: HeadCell,
+    /// What it is believed to lack, for pages.
+    pub beliefs: BeliefCells,
 }
 
 impl Snapshot {
@@ -169,6 +171,7 @@ impl ProviderSlot {
             refusal_told_until: AtomicU64::new(0),
             footing: FootingCell::default(),
             said_head: HeadCell::default(),
+            beliefs: BeliefCells::default(),
         }
     }
 

@@ -148,7 +148,9 @@ mod tests {
             head.set(said);
             assert_eq!(head.get(), said);
         }
-        [5, 9, 7].into_iter().for_each(|height| head.hear(height));
+        for height in [5, 9, 7] {
+            head.hear(height);
+        }
         assert_eq!((head.take(), head.take()), (Some(9), None));
         head.hear(7);
         assert_eq!(head.take(), Some(7), "one that went back");

@@ -20,6 +20,7 @@
 //! State moves: a pruned node keeps the last 128 blocks' state, so its bound rises with each call that it refuses. Bounds that are too
 //! low cost a round trip, and that is the safe side; none is ever guessed ahead of what was seen.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::jsonrpc::Depth;
@@ -212,6 +213,32 @@ impl Learned {
     }
 }
 
+/// Until when what is believed of one provider, as the shard says that learned last: for pages. Nothing is decided by it.
+#[derive(Debug, Default)]
+pub struct BeliefCells([AtomicU64; BELIEFS.len()]);
+
+/// What can be believed of a provider, as pages name it: that it lacks a method, state, history, or long ranges.
+pub const BELIEFS: [&str; 4] = ["method", "state", "history", "range"];
+
+impl BeliefCells {
+    /// A shard has learned.
+    pub fn tell(&self, learned: &Learned) {
+        let method = learned.methods.iter().map(|&(_, until)| until).max();
+        let [state, history, range] =
+            [learned.state, learned.history, learned.range].map(|believed| believed.map(|believed| believed.until));
+        for (cell, until) in self.0.iter().zip([method, state, history, range]) {
+            cell.store(until.unwrap_or(Instant::START).micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// What is believed now, and for how long still.
+    pub fn read(&self, now: Instant) -> impl Iterator<Item = (&'static str, Duration)> {
+        let until = |cell: &AtomicU64| Instant::from_micros(cell.load(Ordering::Relaxed));
+        let all = BELIEFS.into_iter().zip(self.0.iter().map(until));
+        all.filter(move |(_, until)| now < *until).map(move |(name, until)| (name, until.since(now)))
+    }
+}
+
 fn bound(believed: Option<Believed>, now: Instant) -> Option<u64> {
     believed.filter(|believed| now < believed.until).map(|believed| believed.bound)
 }
@@ -338,6 +365,18 @@ mod tests {
         assert_eq!(said.allows(&over(3001), secs(10 + 3600)), Ok(()));
         let guessed = learn(&[Lesson::RefusesRange { blocks: 5000, allowed: None }]);
         assert_eq!(guessed.allows(&over(5000), secs(10 + 300)), Ok(()), "a guess is believed for five minutes");
+    }
+
+    #[test]
+    fn pages_are_told_what_is_believed_and_for_how_long() {
+        let cells = BeliefCells::default();
+        let told = |at| cells.read(secs(at)).map(|(name, time)| (name, time.as_secs())).collect::<Vec<_>>();
+        assert_eq!(told(0), []);
+        cells.tell(&learn(&[Lesson::Lacks { method: "trace_block" }, misses(Depth::State, 500)]));
+        assert_eq!(told(20), [("method", 290), ("state", 3590)]);
+        assert_eq!(told(400), [("state", 3210)]);
+        cells.tell(&learn(&[Lesson::RefusesRange { blocks: 9, allowed: None }]));
+        assert_eq!(told(20), [("range", 290)], "the last word");
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub use heads::{HeadEvent, HeadFacts, HeadLimits, Heads, HeadsConfig, Level};
 pub use health::{Health, Next};
 pub use hedge::{HedgeBudget, HedgeConfig, Hedging};
 pub use latency::{AWAITED_US, EXPLORE_EVERY, Evidence, HALF_LIFE, Latencies, MASS_MIN};
-pub use learned::{CallFacts, Gap, Learned, LearnedConfig, Lesson, Needs};
+pub use learned::{BELIEFS, BeliefCells, CallFacts, Gap, Learned, LearnedConfig, Lesson, Needs};
 pub use outbound::{Allotment, CHUNK_LIFE, Full, Month, Outbound, OutboundConfig, Place, Plan, TuningConfig};
 pub use probe::{Probe, ProbeConfig, ProbeEnd, Probes, Question};
 pub use promote::Promotions;

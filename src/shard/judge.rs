@@ -151,8 +151,12 @@ impl Judge<'_> {
     #[inline]
     fn heed_head(&self, result: &[u8]) {
         let Ask { info, probe, .. } = self.ask;
-        if info.class == MethodClass::Head && info.name == "eth_blockNumber" && probe.is_none() {
-            jsonrpc::quantity(result).into_iter().for_each(|height| self.upstream.slot.said_head.hear(height));
+        if info.class == MethodClass::Head
+            && info.name == "eth_blockNumber"
+            && probe.is_none()
+            && let Some(height) = jsonrpc::quantity(result)
+        {
+            self.upstream.slot.said_head.hear(height);
         }
     }
 

@@ -126,8 +126,10 @@ impl Upstream {
     pub(crate) fn learn(&self, ask: &Ask<'_>, taught: Taught, now: Instant, config: &LearnedConfig) {
         if taught != Taught::Nothing {
             let mut learned = self.learned.borrow_mut();
-            lessons::learn(learned.get_or_insert_default(), ask, taught, now, config);
-            if learned.as_ref().is_some_and(|learned| learned.is_blank(now)) {
+            let believed = learned.get_or_insert_default();
+            lessons::learn(believed, ask, taught, now, config);
+            self.slot.beliefs.tell(believed);
+            if believed.is_blank(now) {
                 *learned = None;
             }
         }
