@@ -74,8 +74,13 @@ fn inspect(body: Vec<u8>) -> Case {
 }
 
 pub(crate) fn classify_message() -> Case {
-    let evidence =
-        Evidence { http_status: 200, code: Some(-32000), message: inputs::ERROR_MESSAGE, method: info("eth_call") };
+    let evidence = Evidence {
+        http_status: 200,
+        code: Some(-32000),
+        message: inputs::ERROR_MESSAGE,
+        method: info("eth_call"),
+        params: None,
+    };
     Box::new(move || {
         black_box(classify(black_box(&evidence), &[]));
     })
@@ -343,7 +348,7 @@ impl Providers for Standings {
 
     fn facts(&self, provider: usize, now: Instant) -> Facts {
         let standing = &self.0[provider];
-        let (gate, held) = (standing.gate(now), standing.holds_back(now, 0, &STANDING));
+        let (gate, held) = (standing.gate_for(now, READ.class), standing.holds_back(now, 0, &STANDING));
         Facts { gate, held, footing: Footing::InStep, priority: 1, weight: 1, in_flight: 2, supports: true, room: true }
     }
 

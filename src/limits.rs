@@ -624,3 +624,7 @@ pub const OUTBOUND_IN_FLIGHT_MAX: u64 = 1_000_000;
 
 /// Most that a method weighs, in compute units: some hundred times the dearest of published tables.
 pub const UNITS_MAX: u64 = 1_000_000;
+
+/// Bytes of a call's params searched for words that its error may repeat; of longer ones it may repeat anything. A thousand
+/// times what calls are like, and tens of microseconds to search.
+pub const PARAMS_SEARCHED_BYTES_MAX: usize = 64 * 1024;

@@ -10,7 +10,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Answer, Chain, Node, PATIENCE, Provider, Reply, Seen, Setup, json};
+use support::{Answer, Chain, Node, PATIENCE, Provider, Reply, Seen, Setup, eventually, json};
 
 /// What happens to a call that gets this answer from the first provider.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -429,6 +429,26 @@ fn a_provider_loses_only_the_method_that_it_lacks() {
     // Shards may learn it each for itself, but nobody asks again.
     let asked = lacking.calls("eth_getProof").len();
     assert!(asked <= std::thread::available_parallelism().unwrap().get(), "asked {asked} times");
+}
+
+#[test]
+fn a_limit_that_an_operator_says_is_of_one_class_rests_no_other() {
+    let says = r#"{"code":-32009,"message":"trace requests limited to 10/second"}"#;
+    let limited = Provider::start(move |call| match call.method().as_str() {
+        "trace_block" => reply(call, 429, says).field("Retry-After: 30"),
+        _ => Reply::result(call, "\"first\""),
+    });
+    let second = Provider::answering("\"second\"");
+    let rule =
+        "priority = 1\n[[chains.providers.errors]]\ncode = -32009\nclass = \"rate_limited\"\nscope = \"method_class\"";
+    let chain = Chain::new("ethereum", 1).provider_with("alpha", &limited.url(), rule);
+    let node = Setup::new().chain(chain.provider_with("beta", &second.url(), "priority = 2")).start();
+    for _ in 0..5 {
+        assert_eq!(node.ethereum(&json::call("trace_block", r#"["0x1"]"#)).result(), "\"second\"");
+        assert_eq!(node.ethereum(&json::read()).result(), "\"first\"");
+    }
+    assert_eq!(limited.calls("trace_block").len(), 1, "it rests in all shards at once");
+    eventually("the event", || node.log().contains("class_cooldown").then_some(()));
 }
 
 #[test]

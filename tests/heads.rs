@@ -105,6 +105,63 @@ impl Reader {
 }
 
 #[test]
+fn a_provider_that_refuses_our_key_is_out_when_a_probe_gets_the_same() {
+    let refusing = Provider::start(|call| match call.method().as_str() {
+        "eth_chainId" => Reply::result(call, "\"0x1\""),
+        "eth_blockNumber" => Reply::result(call, "\"0x3e8\""),
+        _ => Reply::status(403, "<html>blocked by our firewall</html>"),
+    });
+    let other = Placed::at(1000);
+    let node = asking(&[&refusing, &other.provider]).start();
+    let events = Reader::of(&node, "");
+    // Calls alone put nobody out: each is tried there first.
+    eventually("alpha to be in", || shown(&node, "alpha")["out"].is_null().then_some(()));
+    reads(&node, 5);
+    assert_eq!((refusing.calls("eth_getBalance").len(), other.reads()), (5, 5));
+    events.wait("unauthorized", "alpha");
+    // A probe that is refused does.
+    refusing.script(|_| Reply::status(401, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"key"}}"#));
+    events.wait("key_refused", "alpha");
+    eventually("alpha to be out", || (shown(&node, "alpha")["out"] == "key_refused").then_some(()));
+    reads(&node, 5);
+    assert_eq!((refusing.calls("eth_getBalance").len(), other.reads()), (5, 10));
+    // Until one is answered.
+    refusing.script(|call| match call.method().as_str() {
+        "eth_blockNumber" => Reply::result(call, "\"0x3e8\""),
+        // Its chain's id as well.
+        _ => Reply::result(call, "\"0x1\""),
+    });
+    events.wait("key_accepted", "alpha");
+    eventually("alpha to be in", || shown(&node, "alpha")["out"].is_null().then_some(()));
+    reads(&node, 5);
+    assert_eq!((refusing.calls("eth_getBalance").len(), other.reads()), (10, 10));
+}
+
+#[test]
+fn what_clients_are_told_of_heads_is_asked_for_no_more() {
+    let placed = [Placed::at(1000), Placed::at(1000), Placed::at(1000)];
+    let providers: Vec<_> = placed.iter().map(|placed| &placed.provider).collect();
+    let node = asking(&providers).set("probes", "every = \"1h\"").set("probes", "every_busy = \"1h\"");
+    let node = node.set("heads", "believed = \"1h\"").start();
+    eventually("the chain's head", || (head_of_chain(&node) == 1000).then_some(()));
+    let asked: Vec<_> = placed.iter().map(|placed| placed.provider.calls("eth_blockNumber").len()).collect();
+    placed[0].head.store(1010, Ordering::SeqCst);
+    placed[1].head.store(1010, Ordering::SeqCst);
+    // Each is asked by a client, and the one that stayed behind is out.
+    for name in ["alpha", "beta", "gamma"] {
+        let answer = node.post(&format!("/rpc/provider/{name}/ethereum"), &json::call("eth_blockNumber", "[]"));
+        assert_eq!(answer.result(), if name == "gamma" { "\"0x3e8\"" } else { "\"0x3f2\"" });
+        if name == "beta" {
+            eventually("the chain's head to rise", || (head_of_chain(&node) == 1010).then_some(()));
+        }
+    }
+    wait_out(&node, "gamma", &"lagging".into());
+    for (placed, before) in placed.iter().zip(asked) {
+        assert_eq!(placed.provider.calls("eth_blockNumber").len(), before + 1, "the client's alone");
+    }
+}
+
+#[test]
 fn a_provider_of_another_chain_gets_no_call() {
     let (wrong, right) = (Placed::at(1000), Placed::at(1000));
     wrong.chain.store(56, Ordering::SeqCst);

@@ -55,7 +55,7 @@ fn body(told: &Told) -> String {
         /// What is used of its plan from now on, in thousandths.
         #[serde(skip_serializing_if = "Option::is_none")]
         per_mille: Option<u32>,
-        /// The class of methods that it leads in.
+        /// The class of methods that it leads or is limited in.
         #[serde(skip_serializing_if = "Option::is_none")]
         class: Option<&'static str>,
     }
@@ -86,6 +86,10 @@ mod tests {
         let cases = [
             (EventKind::BreakerOpened, r#""kind":"breaker_opened","chain":"base","provider":"alpha"}"#),
             (EventKind::Cooldown(Duration::from_millis(1500)), r#""provider":"alpha","seconds":1.5}"#),
+            (
+                EventKind::ClassCooldown(MethodClass::Trace, Duration::from_secs(2)),
+                r#""kind":"class_cooldown","chain":"base","provider":"alpha","seconds":2.0,"class":"trace"}"#,
+            ),
             (EventKind::Lagging(10), r#""kind":"lagging","chain":"base","provider":"alpha","blocks":10}"#),
             (EventKind::TunedDown(700), r#""provider":"alpha","per_mille":700}"#),
             (EventKind::WrongChain(56), r#""provider":"alpha","said":56}"#),

@@ -77,6 +77,9 @@ struct Provider {
     head: Option<Head>,
     /// The last question of the node's own did not reach it.
     unreachable: bool,
+    /// What it is believed to lack (`method`, `state`, `history`, `range`), and for how many seconds still: it is passed over
+    /// for such calls.
+    lacks: serde_json::Map<String, serde_json::Value>,
     /// Those that it was asked for.
     classes: Vec<Class>,
 }
@@ -163,6 +166,7 @@ impl Provider {
             out: out(provider, watch.out(slot), now),
             head,
             unreachable: facts.is_some_and(|facts| facts.unreachable),
+            lacks: slot.beliefs.read(now).map(|(what, time)| (what.to_owned(), time.as_secs_f64().into())).collect(),
             classes: MethodClass::ALL.iter().filter_map(|&class| Class::new(slot.number, class, totals)).collect(),
         }
     }

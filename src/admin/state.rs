@@ -46,20 +46,21 @@ pub fn rest(provider: &ProviderEntry, now: Instant) -> Option<(&'static str, f64
     Some((word, until.since(now).as_secs_f64()))
 }
 
-/// Whether calls can be sent to `provider`: its address is known, its breaker lets them, and it is of the right chain. A
-/// rest does not count: it ends by itself, and a provider that limits us is alive.
+/// Whether calls can be sent to `provider`: its address is known, its breaker lets them, it is of the right chain and takes
+/// our credentials. A rest does not count: it ends by itself, and a provider that limits us is alive.
 #[must_use]
 pub fn provider_usable(provider: &ProviderEntry, now: Instant) -> bool {
     !provider.addresses.is_empty()
         && BreakerState::of(provider, now) != BreakerState::Open
-        && provider.slot.footing.get() != Footing::WrongChain
+        && !matches!(provider.slot.footing.get(), Footing::WrongChain | Footing::Refused)
 }
 
 /// Why `provider` is passed over, if it is, in one word: what keeps it from most calls comes first. `footing`: why it is out as
 /// far as its chain goes.
 #[must_use]
 pub fn out(provider: &ProviderEntry, footing: Option<&'static str>, now: Instant) -> Option<&'static str> {
-    let wrong = footing.filter(|_| provider.slot.footing.get() == Footing::WrongChain);
+    let for_all = matches!(provider.slot.footing.get(), Footing::WrongChain | Footing::Refused);
+    let wrong = footing.filter(|_| for_all);
     let unresolved = provider.addresses.is_empty().then_some("unresolved");
     let open = (BreakerState::of(provider, now) == BreakerState::Open).then_some("breaker");
     wrong.or(unresolved).or(open).or_else(|| Some(rest(provider, now)?.0)).or(footing)
@@ -132,6 +133,7 @@ pub fn class_state(
         Footing::InStep => {}
         Footing::OutOfStep => add(State::Last, "out_of_step", None),
         Footing::WrongChain => add(State::Out, "wrong_chain", None),
+        Footing::Refused => add(State::Out, "key_refused", None),
         Footing::Unasked => add(State::Last, "unasked", None),
     }
     match standing.admission(now) {

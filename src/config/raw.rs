@@ -8,6 +8,7 @@
 //! the machine, is `check`'s.
 
 mod hedging;
+mod learning;
 mod outbound;
 mod probes;
 mod ranking;
@@ -18,12 +19,14 @@ use serde::Deserialize;
 
 use super::given::{Given, Table};
 use super::values::{
-    Address, ChainName, Core, Count, ErrorClass, ErrorCode, File as FilePath, Format, HeaderName, HeaderValue, HttpUrl,
-    Label, Level, MethodPattern, OptionalAddress, Origin, Routing, Share, Size, Time, Token, Words, WsUrl,
+    Address, ChainName, Core, Count, ErrorClass, ErrorCode, ErrorScope, File as FilePath, Format, HeaderName,
+    HeaderValue, HttpUrl, Label, Level, MethodPattern, OptionalAddress, Origin, Routing, Share, Size, Time, Token,
+    Words, WsUrl,
 };
 use crate::jsonrpc::BLOCKED_BY_DEFAULT;
 use crate::limits;
 pub(crate) use hedging::Hedging;
+pub(crate) use learning::Learning;
 pub(crate) use outbound::{Limits, Outbound};
 use probes::Lag;
 pub(crate) use probes::{Heads, Probes};
@@ -66,6 +69,7 @@ pub(crate) struct File {
     pub outbound: Given<Outbound>,
     pub probes: Given<Probes>,
     pub heads: Given<Heads>,
+    pub learning: Given<Learning>,
     pub life: Given<Life>,
     pub log: Given<Log>,
     pub chains: Given<Vec<Given<Chain>>>,
@@ -419,4 +423,7 @@ pub(crate) struct ErrorRule {
     pub contains: Option<Given<Words>>,
     /// What such an error is.
     pub class: Given<ErrorClass>,
+    /// Whose rate it limits: the provider's, or that of the call's method class alone.
+    #[serde(default)]
+    pub scope: Given<ErrorScope>,
 }

@@ -330,8 +330,15 @@ fn errors_have_rules() {
         code: Some(-32099),
         contains: Some("slow down".to_owned()),
         class: crate::jsonrpc::Class::RateLimited,
+        scope: crate::jsonrpc::Scope::Provider,
     };
     assert_eq!(config.chains[0].providers[0].errors, [expected]);
+    let scoped =
+        |class| format!("[[chains.providers.errors]]\ncode = 1\nclass = \"{class}\"\nscope = \"method_class\"\n");
+    let config = fine(&format!("{CHAIN}{}", scoped("rate_limited")));
+    assert_eq!(config.chains[0].providers[0].errors[0].scope, crate::jsonrpc::Scope::MethodClass);
+    check_provider(&scoped("quota"), &[(10, 9, "only a rate limit can be of one method class alone")]);
+    check_provider(&scoped("quota").replace("method_class", "method"), &[(10, 9, "expected a scope")]);
     check_provider(
         "[[chains.providers.errors]]\ncode = 9999999999\n[[chains.providers.errors]]\nclass = \"slow\"\n[[chains.providers.errors]]\ncontains = \"\"\nclass = \"auth\"",
         &[

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::Secret;
 use crate::jsonrpc::{MethodClass, Override, Units};
 use crate::routing::{
-    BreakerConfig, CooldownConfig, HeadLimits, HeadsConfig, HedgeConfig, ProbeConfig, RankingConfig, StandingConfig,
-    Strategy, TuningConfig,
+    BreakerConfig, CooldownConfig, HeadLimits, HeadsConfig, HedgeConfig, LearnedConfig, ProbeConfig, RankingConfig,
+    StandingConfig, Strategy, TuningConfig,
 };
 
 /// Everything a node runs on.
@@ -30,6 +30,8 @@ pub struct Config {
     pub probes: Probes,
     /// But for `max_lag_blocks`, which is a chain's own.
     pub heads: HeadsConfig,
+    /// How long what a provider cannot do is remembered.
+    pub learning: LearnedConfig,
     pub life: Life,
     pub log: Log,
     /// In the order of the file; names and ids are unique.

@@ -110,17 +110,22 @@ fn log(event: &Event) {
         | EventKind::RightChain
         | EventKind::InStep
         | EventKind::Reachable
+        | EventKind::KeyAccepted
         | EventKind::Reloaded => {
             tracing::info!(target: "livechain::event", chain, provider, kind = word);
         }
         EventKind::Leads(class) => {
             tracing::info!(target: "livechain::event", chain, provider, kind = word, class = class.name());
         }
+        EventKind::ClassCooldown(class, _) => {
+            tracing::warn!(target: "livechain::event", chain, provider, kind = word, class = class.name(), seconds);
+        }
         EventKind::BreakerOpened
         | EventKind::Cooldown(_)
         | EventKind::Parked(_)
         | EventKind::TunedDown(_)
         | EventKind::Unauthorized
+        | EventKind::KeyRefused
         | EventKind::WrongChain(_)
         | EventKind::Lagging(_)
         | EventKind::FarAhead(_)

@@ -244,7 +244,7 @@ impl Chain {
 fn is_open(provider: &ProviderEntry, now: Instant) -> bool {
     !provider.addresses.is_empty()
         && provider.slot.standing.gate(now) == Gate::Open
-        && provider.slot.footing.get() != Footing::WrongChain
+        && !matches!(provider.slot.footing.get(), Footing::WrongChain | Footing::Refused)
 }
 
 fn numbers(entry: &ChainEntry) -> Arc<[u64]> {

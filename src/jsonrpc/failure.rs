@@ -67,6 +67,8 @@ pub enum Health {
     Slow,
     /// Cooled with exponential back-off, `Retry-After` honoured; no breaker failure.
     Cooldown,
+    /// The same, but for calls of this method's class alone.
+    ClassCooldown,
     /// Out for long; an event.
     Park,
     /// Out only if our own probe gets the same; an event.

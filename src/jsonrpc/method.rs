@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::class::MethodClass;
+use super::facts::{BlockParam, Depth};
 
 /// A method's properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct MethodInfo {
     /// Answered by this node.
     pub local: Option<Local>,
     pub filter: FilterRole,
+    /// Where its params name blocks.
+    pub block: BlockParam,
     /// Whether an error's text can be of the caller's choosing: a revert reason, a method's name.
     pub client_words: bool,
     /// `eth_subscribe` and `eth_unsubscribe`: sockets only.
@@ -131,10 +134,26 @@ const fn method(name: &'static str, class: MethodClass) -> MethodInfo {
         repeatable: true,
         local: None,
         filter: FilterRole::None,
+        block: BlockParam::None,
         client_words: false,
         subscription: false,
         raw_transaction: false,
     }
+}
+
+/// A method whose param at this position names a block, and whose answer is made of that block's state.
+const fn state(position: u8, of: MethodInfo) -> MethodInfo {
+    MethodInfo { block: BlockParam::At(position, Depth::State), ..of }
+}
+
+/// The same, made of what was recorded of the block.
+const fn history(position: u8, of: MethodInfo) -> MethodInfo {
+    MethodInfo { block: BlockParam::At(position, Depth::History), ..of }
+}
+
+/// A method that scans the blocks which the filter that is its first param names.
+const fn scan(depth: Depth, of: MethodInfo) -> MethodInfo {
+    MethodInfo { block: BlockParam::Filter(depth), ..of }
 }
 
 const fn head(name: &'static str) -> MethodInfo {
@@ -197,70 +216,70 @@ pub(super) static METHODS: [MethodInfo; 106] = [
     head("net_peerCount"),
     head("web3_clientVersion"),
     read("eth_maxPriorityFeePerGas"),
-    read("eth_feeHistory"),
-    read("eth_getBalance"),
-    read("eth_getCode"),
-    read("eth_getStorageAt"),
-    read("eth_getAccount"),
-    read("eth_getTransactionCount"),
+    history(1, read("eth_feeHistory")),
+    state(1, read("eth_getBalance")),
+    state(1, read("eth_getCode")),
+    state(2, read("eth_getStorageAt")),
+    state(1, read("eth_getAccount")),
+    state(1, read("eth_getTransactionCount")),
     read("eth_getBlockByHash"),
-    read("eth_getBlockByNumber"),
+    history(0, read("eth_getBlockByNumber")),
     read("eth_getHeaderByHash"),
-    read("eth_getHeaderByNumber"),
+    history(0, read("eth_getHeaderByNumber")),
     read("eth_getBlockTransactionCountByHash"),
-    read("eth_getBlockTransactionCountByNumber"),
+    history(0, read("eth_getBlockTransactionCountByNumber")),
     read("eth_getTransactionByHash"),
     read("eth_getTransactionByBlockHashAndIndex"),
-    read("eth_getTransactionByBlockNumberAndIndex"),
+    history(0, read("eth_getTransactionByBlockNumberAndIndex")),
     read("eth_getTransactionBySenderAndNonce"),
     read("eth_getRawTransactionByHash"),
     read("eth_getRawTransactionByBlockHashAndIndex"),
-    read("eth_getRawTransactionByBlockNumberAndIndex"),
+    history(0, read("eth_getRawTransactionByBlockNumberAndIndex")),
     read("eth_getUncleByBlockHashAndIndex"),
-    read("eth_getUncleByBlockNumberAndIndex"),
+    history(0, read("eth_getUncleByBlockNumberAndIndex")),
     read("eth_getUncleCountByBlockHash"),
-    read("eth_getUncleCountByBlockNumber"),
+    history(0, read("eth_getUncleCountByBlockNumber")),
     read("web3_sha3"),
     read("erigon_getHeaderByHash"),
-    read("erigon_getHeaderByNumber"),
+    history(0, read("erigon_getHeaderByNumber")),
     read("erigon_getBlockByTimestamp"),
     receipt("eth_getTransactionReceipt"),
-    receipt("eth_getBlockReceipts"),
-    receipt("alchemy_getTransactionReceipts"),
+    history(0, receipt("eth_getBlockReceipts")),
+    history(0, receipt("alchemy_getTransactionReceipts")),
     receipt("erigon_getBlockReceiptsByBlockHash"),
-    execute("eth_call"),
-    execute("eth_estimateGas"),
-    execute("eth_createAccessList"),
-    execute("eth_callMany"),
-    execute("eth_simulateV1"),
-    logs("eth_getLogs"),
-    logs("erigon_getLogs"),
-    logs("erigon_getLatestLogs"),
-    method("eth_getProof", MethodClass::Proof),
-    trace("trace_block"),
-    trace("trace_call"),
-    trace("trace_callMany"),
-    trace("trace_filter"),
+    state(1, execute("eth_call")),
+    state(1, execute("eth_estimateGas")),
+    state(1, execute("eth_createAccessList")),
+    state(1, execute("eth_callMany")),
+    state(1, execute("eth_simulateV1")),
+    scan(Depth::History, logs("eth_getLogs")),
+    scan(Depth::History, logs("erigon_getLogs")),
+    scan(Depth::History, logs("erigon_getLatestLogs")),
+    state(2, method("eth_getProof", MethodClass::Proof)),
+    state(0, trace("trace_block")),
+    state(2, trace("trace_call")),
+    state(1, trace("trace_callMany")),
+    scan(Depth::State, trace("trace_filter")),
     trace("trace_get"),
     trace("trace_rawTransaction"),
-    trace("trace_replayBlockTransactions"),
+    state(0, trace("trace_replayBlockTransactions")),
     trace("trace_replayTransaction"),
     trace("trace_transaction"),
     trace("debug_traceBlock"),
     trace("debug_traceBlockByHash"),
-    trace("debug_traceBlockByNumber"),
-    trace("debug_traceCall"),
-    trace("debug_traceCallMany"),
+    state(0, trace("debug_traceBlockByNumber")),
+    state(1, trace("debug_traceCall")),
+    state(1, trace("debug_traceCallMany")),
     trace("debug_traceTransaction"),
     trace("debug_storageRangeAt"),
-    trace("debug_accountRange"),
+    state(0, trace("debug_accountRange")),
     trace("debug_getBadBlocks"),
-    trace("debug_getRawBlock"),
-    trace("debug_getRawHeader"),
-    trace("debug_getRawReceipts"),
+    history(0, trace("debug_getRawBlock")),
+    history(0, trace("debug_getRawHeader")),
+    history(0, trace("debug_getRawReceipts")),
     trace("debug_getRawTransaction"),
     trace("debug_getModifiedAccountsByHash"),
-    trace("debug_getModifiedAccountsByNumber"),
+    state(0, trace("debug_getModifiedAccountsByNumber")),
     MethodInfo { repeatable: false, ..trace("debug_setHead") },
     MethodInfo { raw_transaction: true, repeatable: true, ..write("eth_sendRawTransaction") },
     // Its result is a receipt, so that "already known" has no success to be turned into.
@@ -277,7 +296,7 @@ pub(super) static METHODS: [MethodInfo; 106] = [
     write("eth_signTypedData"),
     write("eth_submitWork"),
     write("eth_submitHashrate"),
-    filter("eth_newFilter", FilterRole::Creates),
+    scan(Depth::History, filter("eth_newFilter", FilterRole::Creates)),
     filter("eth_newBlockFilter", FilterRole::Creates),
     filter("eth_newPendingTransactionFilter", FilterRole::Creates),
     filter("eth_getFilterChanges", FilterRole::Uses),

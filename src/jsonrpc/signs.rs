@@ -51,13 +51,15 @@ static GROUPS: [(Sign, &[&str]); 16] = [
     // Before "block range": the end lies before the beginning.
     (strong(Class::BadParams), &["invalid block range"]),
     (strong(Class::RangeTooLarge), &[
-        "block range", "blocks range", "range limit", "range too large", "range is too large", "ranges over", "max range",
+        "block range", "blockrange", "blocks range", "blocks distance", "too many blocks", "number of requested blocks",
+        "must be smaller than size", "range limit", "range too large", "range is too large", "ranges over", "max range",
         "exceeds the range", "limited to a", "limited to 0", "returned more than", "requested more than",
         "exceeds max results", "query exceeds limit", "exceeds limit of", "limit the query to", "try paginating",
         "is too big", "response size exceeded", "response size should not", "response too large", "too large, max is",
     ]),
     (strong(Class::TooManyAddresses), &[
         "specify less number of address", "addresses or topics per search position", "too many addresses", "too many topics",
+        "exceed max topics",
     ]),
     (strong(Class::Quota), &[
         "monthly capacity limit", "monthly limit", "monthly quota", "reached the free tier", "/billing",
@@ -65,17 +67,19 @@ static GROUPS: [(Sign, &[&str]); 16] = [
     ]),
     (strong(Class::RateLimited), &[
         "exceeded the quota usage", "too many request", "rate limit", "rate-limit", "limit exceeded", "request limit reached",
-        "requests limited to", "compute units per second", "rps limit",
+        "requests limited to", "credits limited to", "compute units per second", "rps limit", "request rate exceeded",
+        "under too much load",
     ]),
     // After the rates: those that are hit suggest a larger plan, too.
     (strong(Class::Quota), &["upgrade your plan"]),
     (strong(Class::Auth), &[
-        "invalid api key", "must be authenticated", "key is inactive", "invalid project id", "unauthorized",
+        "invalid api key", "must be authenticated", "key is inactive", "invalid project id", "unauthorized", "token is invalid",
+        "rejected due to project id settings",
     ]),
     (strong(Class::MissingData), &[
         "missing trie node", "header not found", "unknown block", "block not found", "historical state", "no state available",
         "prun", "world state unavailable", "state is not available", "cannot query unfinalized", "after last accepted block",
-        "archive", "transaction not found",
+        "archive", "transaction not found", "state histories", "state 0x", "header range not found",
         // Before "known transaction".
         "unknown transaction",
     ]),
@@ -84,13 +88,13 @@ static GROUPS: [(Sign, &[&str]); 16] = [
     ]),
     (strong(Class::TransactionPolicy), &[
         "nonce too", "oldnonce", "noncegap", "underpriced", "fee too low", "feetoolow", "less than block base fee",
-        "max priority fee per gas higher", "exceeds the configured cap", "nonce has already been used",
+        "max priority fee per gas higher", "could not replace existing tx", "exceeds the configured cap", "nonce has already been used",
         // Before "not supported": the transaction's, not the method's.
         "transaction type", "tx type",
     ]),
     (strong(Class::UnsupportedMethod), &[
         "method not found", "method not supported", "method is not supported", "unsupported method", "not whitelisted",
-        "is not available on", "does not exist/is not available", "method not enabled", "method is disabled",
+        "is not available on", "is not included in your current plan", "does not exist/is not available", "method not enabled", "method is disabled",
     ]),
     (weak(Class::UnsupportedMethod), &["not supported"]),
     (strong(Class::BadParams), &[
@@ -99,10 +103,11 @@ static GROUPS: [(Sign, &[&str]); 16] = [
     ]),
     (strong(Class::NodeTimeout), &[
         "request timed out", "execution timeout", "context deadline", "execution aborted", "request timeout",
-        "query timeout", "timeout exceeded",
+        "query timeout", "timeout exceeded", "due to enabled timeout",
     ]),
     // nginx, Envoy and cloud balancers, put into an error by a gateway.
-    (weak(Class::Transport), &["bad gateway", "service unavailable", "gateway timeout", "no available upstream"]),
+    (weak(Class::Transport), &["bad gateway", "service unavailable", "gateway timeout", "no available upstream", "can't route your request",
+        "no backend is currently healthy"]),
 ];
 
 struct Matcher {
@@ -135,6 +140,11 @@ pub(super) fn sign_of_bytes(message: &[u8]) -> Option<Sign> {
     let found =
         matcher.automaton.find_overlapping_iter(searched).map(|found| matcher.groups[found.pattern().as_usize()]);
     found.min().map(|group| GROUPS[group].0)
+}
+
+/// Whether any sign stands anywhere in a text.
+pub(super) fn sign_within(text: &[u8]) -> bool {
+    MATCHER.automaton.find_overlapping_iter(text).next().is_some()
 }
 
 /// Whether the message is an execution error's by its beginning.

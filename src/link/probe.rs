@@ -37,6 +37,8 @@ pub enum ProbeEnded {
     Answered(Option<u64>),
     /// The provider limits our rate, and is left alone for so long.
     Limited(Duration),
+    /// It is there, and refuses our credentials.
+    Refused,
     /// It was not reached, or did not answer in time.
     Failed,
     /// It was not sent: the provider is no longer there, or this shard had no room.

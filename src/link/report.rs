@@ -196,12 +196,17 @@ pub enum EventKind {
     BreakerClosed,
     /// Rate limited: not asked for this long.
     Cooldown(Duration),
+    /// The same for calls of one class: others are asked of it.
+    ClassCooldown(MethodClass, Duration),
     /// Its quota is used up or its bill unpaid: not asked for this long.
     Parked(Duration),
     /// It refused a call for its rate: so many thousandths of its plan are used from now on.
     TunedDown(u32),
-    /// It refused our credentials.
+    /// It refused our credentials, on one call at least.
     Unauthorized,
+    /// It refuses them for the node's own question, too: not asked until it takes them again.
+    KeyRefused,
+    KeyAccepted,
     /// A connection's task panicked; that connection was closed.
     Panicked,
     /// It is ranked best for a class now, and another was before.
@@ -248,9 +253,12 @@ impl EventKind {
             Self::BreakerHalfOpen => "breaker_half_open",
             Self::BreakerClosed => "breaker_closed",
             Self::Cooldown(_) => "cooldown",
+            Self::ClassCooldown(..) => "class_cooldown",
             Self::Parked(_) => "parked",
             Self::TunedDown(_) => "tuned_down",
             Self::Unauthorized => "unauthorized",
+            Self::KeyRefused => "key_refused",
+            Self::KeyAccepted => "key_accepted",
             Self::Panicked => "panicked",
             Self::Leads(_) => "leads",
             Self::WrongChain(_) => "wrong_chain",
@@ -269,7 +277,7 @@ impl EventKind {
     #[must_use]
     pub const fn lasts(self) -> Option<Duration> {
         match self {
-            Self::Cooldown(time) | Self::Parked(time) => Some(time),
+            Self::Cooldown(time) | Self::ClassCooldown(_, time) | Self::Parked(time) => Some(time),
             _ => None,
         }
     }
@@ -292,11 +300,11 @@ impl EventKind {
         }
     }
 
-    /// What it leads in, where that is what happened.
+    /// What it leads or is limited in, where that is what happened.
     #[must_use]
     pub const fn class(self) -> Option<MethodClass> {
         match self {
-            Self::Leads(class) => Some(class),
+            Self::Leads(class) | Self::ClassCooldown(class, _) => Some(class),
             _ => None,
         }
     }

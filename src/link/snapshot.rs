@@ -14,7 +14,9 @@ use super::counters::Gauge;
 use crate::config::{self, Config, Secret};
 use crate::jsonrpc::{self, Blocked, FilterKey, MethodClass, Units};
 use crate::limits;
-use crate::routing::{Allotment, FootingCell, Full, Month, Outbound, OutboundConfig, Plan, Standing};
+use crate::routing::{
+    Allotment, BeliefCells, FootingCell, Full, HeadCell, Month, Outbound, OutboundConfig, Plan, Standing,
+};
 use crate::time::Instant;
 
 /// The node as of one moment.
@@ -39,6 +41,8 @@ pub struct ChainEntry {
     pub name: Arc<str>,
     pub config: config::Chain,
     pub providers: Vec<ProviderEntry>,
+    /// Its newest block; control's word, kept for as long as the chain has its name and id.
+    pub head: Arc<HeadCell>,
 }
 
 /// A provider as this snapshot has it.
@@ -95,6 +99,10 @@ pub struct ProviderSlot {
     pub footing: FootingCell,
     /// What has been sent to it, where that is limited.
     pub outbound: Outbound,
+    /// Its newest block as clients were told since control last looked.
+    pub said_head: HeadCell,
+    /// What it is believed to lack, for pages.
+    pub beliefs: BeliefCells,
 }
 
 impl Snapshot {
@@ -177,7 +185,8 @@ impl ChainEntry {
                 }
             })
             .collect();
-        Self { name, config: chain.clone(), providers }
+        let kept = before.filter(|entry| entry.config.id == chain.id).map(|entry| Arc::clone(&entry.head));
+        Self { name, config: chain.clone(), providers, head: kept.unwrap_or_default() }
     }
 }
 
@@ -220,6 +229,8 @@ impl ProviderSlot {
             refusal_told_until: AtomicU64::new(0),
             footing: FootingCell::default(),
             outbound: Outbound::new(),
+            said_head: HeadCell::default(),
+            beliefs: BeliefCells::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! [`Heads`](super::Heads) knows why; a call only needs to know whether the provider is to be asked. In the provider's own slot and
 //! not in a mask by position: it outlives a reload, and a call looks at it where it looks at the provider's gate.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::jsonrpc::MethodClass;
 
@@ -19,6 +19,8 @@ pub enum Footing {
     OutOfStep,
     /// It says that it is another chain: never asked.
     WrongChain,
+    /// It refuses our credentials, even for the node's own question: as good as parked, for all calls.
+    Refused,
     /// It has not been asked yet which chain it is: for all calls, asked when nobody else is left. So one that a reload brings
     /// waits for the first probe's end, and at a node's start nobody waits.
     Unasked,
@@ -58,6 +60,7 @@ impl FootingCell {
             0 => Footing::InStep,
             1 => Footing::OutOfStep,
             2 => Footing::WrongChain,
+            3 => Footing::Refused,
             _ => Footing::Unasked,
         }
     }
@@ -67,6 +70,49 @@ impl FootingCell {
         if self.get() != footing {
             self.0.store(footing as u8, Ordering::Relaxed);
         }
+    }
+}
+
+/// A newest block, where it is known: a chain's, as control tells shards, or a provider's, as its answers to clients tell
+/// control. A word like the one above.
+#[derive(Debug)]
+pub struct HeadCell(AtomicU64);
+
+impl HeadCell {
+    /// No block has this number.
+    const UNKNOWN: u64 = u64::MAX;
+
+    #[must_use]
+    pub fn get(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|head| *head != Self::UNKNOWN)
+    }
+
+    /// Written only when it changes.
+    pub fn set(&self, head: Option<u64>) {
+        if self.get() != head {
+            self.0.store(head.unwrap_or(Self::UNKNOWN), Ordering::Relaxed);
+        }
+    }
+
+    /// Heard of once more, by one of several who hear of it. Written only when it is news.
+    #[inline]
+    pub fn hear(&self, height: u64) {
+        // Nothing is lost but one of two that come at the same moment.
+        if self.get().is_none_or(|known| height > known) {
+            self.set(Some(height));
+        }
+    }
+
+    /// What was heard since the last time.
+    pub fn take(&self) -> Option<u64> {
+        self.get()?;
+        Some(self.0.swap(Self::UNKNOWN, Ordering::Relaxed)).filter(|head| *head != Self::UNKNOWN)
+    }
+}
+
+impl Default for HeadCell {
+    fn default() -> Self {
+        Self(AtomicU64::new(Self::UNKNOWN))
     }
 }
 
@@ -89,11 +135,24 @@ mod tests {
 
     #[test]
     fn what_is_set_is_read() {
+        use Footing::{InStep, OutOfStep, Refused, Unasked, WrongChain};
         let cell = FootingCell::default();
-        assert_eq!(cell.get(), Footing::InStep);
-        for footing in [Footing::Unasked, Footing::WrongChain, Footing::OutOfStep, Footing::InStep] {
+        assert_eq!(cell.get(), InStep);
+        for footing in [Unasked, Refused, WrongChain, OutOfStep, InStep] {
             cell.set(footing);
             assert_eq!(cell.get(), footing);
         }
+        let head = HeadCell::default();
+        assert_eq!(head.get(), None);
+        for said in [Some(0), Some(7), None] {
+            head.set(said);
+            assert_eq!(head.get(), said);
+        }
+        for height in [5, 9, 7] {
+            head.hear(height);
+        }
+        assert_eq!((head.take(), head.take()), (Some(9), None));
+        head.hear(7);
+        assert_eq!(head.take(), Some(7), "one that went back");
     }
 }

@@ -20,8 +20,10 @@
 //! State moves: a pruned node keeps the last 128 blocks' state, so its bound rises with each call that it refuses. Bounds that are too
 //! low cost a round trip, and that is the safe side; none is ever guessed ahead of what was seen.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::jsonrpc::Depth;
 use crate::limits::{LACKING_METHOD_BELIEVED, LACKING_METHODS_MAX};
 use crate::time::Instant;
 
@@ -54,15 +56,6 @@ impl Default for LearnedConfig {
     fn default() -> Self {
         Self::DEFAULT
     }
-}
-
-/// Which data of a block a call needs. Nodes drop them at different times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Balances, code, storage, calls, proofs: what pruned nodes drop after 128 blocks.
-    State,
-    /// Blocks, receipts, logs: what nodes may drop after a year.
-    History,
 }
 
 /// The lowest block whose data a call needs.
@@ -129,6 +122,13 @@ impl Learned {
     #[must_use]
     pub const fn new() -> Self {
         Self { methods: Vec::new(), state: None, history: None, range: None }
+    }
+
+    /// Whether nothing is believed any more.
+    #[must_use]
+    pub fn is_blank(&self, now: Instant) -> bool {
+        self.methods.iter().all(|&(_, until)| now >= until)
+            && [self.state, self.history, self.range].into_iter().all(|believed| bound(believed, now).is_none())
     }
 
     /// Whether the provider is believed to be able to answer such a call.
@@ -210,6 +210,32 @@ impl Learned {
             Depth::State => &mut self.state,
             Depth::History => &mut self.history,
         }
+    }
+}
+
+/// Until when what is believed of one provider, as the shard says that learned last: for pages. Nothing is decided by it.
+#[derive(Debug, Default)]
+pub struct BeliefCells([AtomicU64; BELIEFS.len()]);
+
+/// What can be believed of a provider, as pages name it: that it lacks a method, state, history, or long ranges.
+pub const BELIEFS: [&str; 4] = ["method", "state", "history", "range"];
+
+impl BeliefCells {
+    /// A shard has learned.
+    pub fn tell(&self, learned: &Learned) {
+        let method = learned.methods.iter().map(|&(_, until)| until).max();
+        let [state, history, range] =
+            [learned.state, learned.history, learned.range].map(|believed| believed.map(|believed| believed.until));
+        for (cell, until) in self.0.iter().zip([method, state, history, range]) {
+            cell.store(until.unwrap_or(Instant::START).micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// What is believed now, and for how long still.
+    pub fn read(&self, now: Instant) -> impl Iterator<Item = (&'static str, Duration)> {
+        let until = |cell: &AtomicU64| Instant::from_micros(cell.load(Ordering::Relaxed));
+        let all = BELIEFS.into_iter().zip(self.0.iter().map(until));
+        all.filter(move |(_, until)| now < *until).map(move |(name, until)| (name, until.since(now)))
     }
 }
 
@@ -339,6 +365,18 @@ mod tests {
         assert_eq!(said.allows(&over(3001), secs(10 + 3600)), Ok(()));
         let guessed = learn(&[Lesson::RefusesRange { blocks: 5000, allowed: None }]);
         assert_eq!(guessed.allows(&over(5000), secs(10 + 300)), Ok(()), "a guess is believed for five minutes");
+    }
+
+    #[test]
+    fn pages_are_told_what_is_believed_and_for_how_long() {
+        let cells = BeliefCells::default();
+        let told = |at| cells.read(secs(at)).map(|(name, time)| (name, time.as_secs())).collect::<Vec<_>>();
+        assert_eq!(told(0), []);
+        cells.tell(&learn(&[Lesson::Lacks { method: "trace_block" }, misses(Depth::State, 500)]));
+        assert_eq!(told(20), [("method", 290), ("state", 3590)]);
+        assert_eq!(told(400), [("state", 3210)]);
+        cells.tell(&learn(&[Lesson::RefusesRange { blocks: 9, allowed: None }]));
+        assert_eq!(told(20), [("range", 290)], "the last word");
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! A chain's providers as the ranker sees them: facts looked up as they are asked for, nothing gathered.
+//!
+//! One that lacks the method is not asked. One that is believed to lack the *blocks* that a call needs, or to refuse as many, is
+//! asked when nobody else is left, as one is that lags: the belief comes of another call, and an answer corrects it.
 
 use super::Shard;
 use super::door::Ask;
 use super::view::Chain;
-use crate::routing::{Facts, Footing, Gate, Providers, StandingConfig, Trial};
+use crate::routing::{Facts, Footing, Gap, Gate, Providers, StandingConfig, Trial};
 use crate::time::Instant;
 
 pub(crate) struct Candidates<'a> {
@@ -30,20 +33,25 @@ impl Providers for Candidates<'_> {
 
     fn facts(&self, provider: usize, now: Instant) -> Facts {
         let upstream = &self.chain.upstreams[provider];
-        let gate = if upstream.is_resolved() {
-            upstream.slot.standing.gate(now)
+        let mut footing = self.footing(upstream.slot.footing.get());
+        let gate = if upstream.is_resolved() && footing != Footing::Refused {
+            upstream.slot.standing.gate_for(now, self.ask.info.class)
         } else {
-            // Nowhere to send to, until its name leads somewhere: the last to be asked.
+            // Nowhere to send to, until its name leads somewhere, or no right to: the last to be asked.
             Gate::Parked { until: Instant::NEVER }
         };
+        let gap = upstream.gap(self.ask, now);
+        if footing == Footing::InStep && matches!(gap, Some(Gap::Missing { .. } | Gap::Range { .. })) {
+            footing = Footing::OutOfStep;
+        }
         Facts {
             gate,
             held: upstream.slot.standing.holds_back(now, self.draw, self.standing),
-            footing: self.footing(upstream.slot.footing.get()),
+            footing,
             priority: upstream.priority.get(),
             weight: upstream.weight.get(),
             in_flight: upstream.in_flight.get(),
-            supports: upstream.supports(self.ask.info.name, now),
+            supports: gap != Some(Gap::Method),
             room: upstream.pool.has_room() && upstream.plan_has_room(self.ask.info, now),
         }
     }

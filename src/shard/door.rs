@@ -4,6 +4,7 @@
 //! needs no provider is answered here, filters are sent to where they live, and the attempts of a call follow each
 //! other as the pure [`Attempts`] says. What each attempt showed about its provider is told once, in [`note`].
 
+use std::cell::{Cell, OnceCell};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::upstream::Upstream;
 use super::upstream::exchange::{self, ExchangeError, Streamed};
 use super::view::View;
 use super::{Shard, on_heap};
-use crate::jsonrpc::{self, ChainNumbers, FilterRole, IdMatch, MethodInfo, Reason, TransactionHash};
+use crate::jsonrpc::{self, BlockFacts, ChainNumbers, FilterRole, IdMatch, MethodInfo, Reason, TransactionHash};
 use crate::link::Outcome;
 use crate::routing::{self, Attempts, Demand, Redial, Step};
 use crate::time::Instant;
@@ -32,6 +33,10 @@ pub(crate) struct Ask<'a> {
     pub(crate) trace: bool,
     /// It is the node's own question, with a time of its own: no client's call.
     pub(crate) probe: Option<Duration>,
+    /// What it needs of the chain's blocks, once somebody wanted to know.
+    pub(crate) blocks: OnceCell<BlockFacts>,
+    /// A provider refused our credentials for it.
+    pub(crate) refused: Cell<bool>,
 }
 
 /// What came of a call.
@@ -72,7 +77,7 @@ fn transaction(ask: &Ask<'_>) -> Option<TransactionHash> {
 impl<'a> Ask<'a> {
     pub(crate) fn new(route: &'a Route, call: jsonrpc::Call<'a>, trace: bool) -> Self {
         let info = jsonrpc::info(&call.method);
-        Self { route, call, info, trace, probe: None }
+        Self { route, call, info, trace, probe: None, blocks: OnceCell::new(), refused: Cell::new(false) }
     }
 
     /// The node's own question to the provider that `route` names.
@@ -235,9 +240,7 @@ pub(super) fn note(call: &Call<'_>, sent: Sent, judged: &mut Judged, took: Durat
         return;
     };
     sent.report(call, took).tell(shard, health, judged.outcome(), judged.is_timed());
-    if judged.unsupported() && ask.info.known() {
-        upstream.lacks(ask.info.name, sent.at + took);
-    }
+    upstream.learn(ask, judged.taught, sent.at + took, &view.snapshot.config.learning);
 }
 
 fn give_up(progress: Progress, reason: routing::Reason) -> Answer {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::Shard;
 use super::door::{Ask, Said, Whole};
+use super::lessons::Taught;
 use super::upstream::Upstream;
 use super::upstream::exchange::{Content, ExchangeError, Reply, Streamed};
 use crate::jsonrpc::{
-    self, Action, Class, Evidence, IdMatch, Prefix, PrefixKind, ReplyError, TransactionHash, classify, classify_http,
+    self, Action, Class, Evidence, IdMatch, MethodClass, Prefix, PrefixKind, ReplyError, TransactionHash, classify,
+    classify_http,
 };
 use crate::link::Outcome;
 use crate::routing::{FIRST_SHARE, Failure, Health, Next};
@@ -25,6 +27,8 @@ pub(crate) struct Judged {
     late: bool,
     /// The provider may have done what it was asked.
     pub(crate) acted: bool,
+    /// What it shows that the provider can or cannot do.
+    pub(crate) taught: Taught,
 }
 
 pub(crate) enum Verdict {
@@ -34,12 +38,18 @@ pub(crate) enum Verdict {
 
 impl Judged {
     fn good(said: Said) -> Self {
-        Self { verdict: Verdict::Answer(said), health: Some(Health::Good), late: false, acted: true }
+        Self {
+            verdict: Verdict::Answer(said),
+            health: Some(Health::Good),
+            late: false,
+            acted: true,
+            taught: Taught::Nothing,
+        }
     }
 
     fn failed(health: Option<Health>, next: Next, sent: bool) -> Self {
         let failure = Failure { next, sent, unsupported: false, relayable: None };
-        Self { verdict: Verdict::Failure(failure), health, late: false, acted: sent }
+        Self { verdict: Verdict::Failure(failure), health, late: false, acted: sent, taught: Taught::Nothing }
     }
 
     /// How it counts in the measurements.
@@ -56,11 +66,6 @@ impl Judged {
     /// Whether the time that it took says how fast the provider is. A refusal is quick and says nothing.
     pub(crate) fn is_timed(&self) -> bool {
         self.late || matches!(self.health, Some(Health::Good | Health::Untouched | Health::Slow))
-    }
-
-    /// Whether the provider said that it lacks the method.
-    pub(crate) fn unsupported(&self) -> bool {
-        matches!(&self.verdict, Verdict::Failure(failure) if failure.unsupported)
     }
 }
 
@@ -114,9 +119,11 @@ impl Judge<'_> {
         let body = &whole.buffer[whole.range.clone()];
         let mut scratch = self.shard.scratch.borrow_mut();
         let error = match jsonrpc::inspect(body, id, &mut scratch) {
-            jsonrpc::Reply::Success { id, .. } => {
+            jsonrpc::Reply::Success { id, result } => {
                 whole.id = id;
-                return Judged::good(Said::Whole(whole));
+                self.heed_head(&body[result.clone()]);
+                let taught = Taught::by_result(self.upstream, &body[result]);
+                return Judged { taught, ..Judged::good(Said::Whole(whole)) };
             }
             jsonrpc::Reply::Malformed(_) => {
                 drop(scratch);
@@ -129,6 +136,7 @@ impl Judge<'_> {
         drop(scratch);
         let verdict = self.classify(&error);
         let already_there = verdict.class == Class::AlreadyKnown || is_nonce_too_low(&error);
+        let taught = Taught::by_error(verdict, &error.message);
         whole.id = error.id;
         if self.ask.info.raw_transaction
             && already_there
@@ -136,29 +144,52 @@ impl Judge<'_> {
         {
             return answer;
         }
-        self.failure(verdict, Some(whole))
+        Judged { taught, ..self.failure(verdict, Some(whole)) }
+    }
+
+    /// What a client is told of the newest block is what a probe would have been told.
+    #[inline]
+    fn heed_head(&self, result: &[u8]) {
+        let Ask { info, probe, .. } = self.ask;
+        if info.class == MethodClass::Head
+            && info.name == "eth_blockNumber"
+            && probe.is_none()
+            && let Some(height) = jsonrpc::quantity(result)
+        {
+            self.upstream.slot.said_head.hear(height);
+        }
     }
 
     fn classify(&self, error: &ReplyError<'_>) -> jsonrpc::Verdict {
-        let evidence =
-            Evidence { http_status: self.status, code: error.code, message: &error.message, method: self.ask.info };
+        let Ask { call, info: method, .. } = self.ask;
+        let evidence = Evidence {
+            http_status: self.status,
+            code: error.code,
+            message: &error.message,
+            method,
+            params: call.params,
+        };
         classify(&evidence, &self.upstream.slot.overrides)
     }
 
     /// No JSON-RPC reply: the HTTP status speaks, and for some the words.
     fn no_json(&self, body: &[u8]) -> Judged {
-        self.failure(classify_http(self.status, body), None)
+        let verdict = classify_http(self.status, body);
+        Judged { taught: Taught::by_error(verdict, &String::from_utf8_lossy(body)), ..self.failure(verdict, None) }
     }
 
     fn failure(&self, verdict: jsonrpc::Verdict, whole: Option<Whole>) -> Judged {
         let class = verdict.class;
         let acted = class.may_have_acted();
         let health = Some(health(verdict, self.retry_after));
+        if health == Some(Health::Suspect) {
+            self.ask.refused.set(true);
+        }
         let relayable = whole.filter(|_| class.relayed());
         let next = match class.action() {
             Action::Return | Action::OurHash => {
                 return match relayable {
-                    Some(whole) => Judged { verdict: Verdict::Answer(Said::Whole(whole)), health, late: false, acted },
+                    Some(whole) => Judged { health, acted, ..Judged::good(Said::Whole(whole)) },
                     None => Judged::failed(health, Next::Return, acted),
                 };
             }
@@ -172,7 +203,7 @@ impl Judge<'_> {
             unsupported: class == Class::UnsupportedMethod,
             relayable: relayable.map(|whole| (Rc::clone(self.upstream), whole)),
         };
-        Judged { verdict: Verdict::Failure(failure), health, late: false, acted }
+        Judged { verdict: Verdict::Failure(failure), health, late: false, acted, taught: Taught::Nothing }
     }
 
     /// A transaction that the network has already is a success: its hash names it, and is computed here.
@@ -217,6 +248,7 @@ fn health(verdict: jsonrpc::Verdict, retry_after: Option<Duration>) -> Health {
         jsonrpc::Health::Failure => Health::Failure,
         jsonrpc::Health::Slow => Health::Slow,
         jsonrpc::Health::Cooldown => Health::Cooldown(retry_after),
+        jsonrpc::Health::ClassCooldown => Health::ClassCooldown(retry_after),
         jsonrpc::Health::Park => Health::Park,
         jsonrpc::Health::Suspect => Health::Suspect,
     }

@@ -16,6 +16,7 @@ mod filters;
 mod heap;
 mod idle;
 mod judge;
+mod lessons;
 mod place;
 mod probe;
 mod race;
@@ -49,7 +50,7 @@ use self::sent::SentTransactions;
 use self::start::Closing;
 use self::timers::Timers;
 use self::view::View;
-use crate::jsonrpc::Scratch;
+use crate::jsonrpc::{MethodClass, Scratch};
 use crate::link::{Counters, Event, EventKind, Phase, PhaseCell, ProviderSlot, Rankings, Slot, Snapshot};
 use crate::routing::{Changes, Health, HedgeBudget, Rest, RestChange, Transition};
 use crate::time::Instant;
@@ -147,8 +148,15 @@ impl Shard {
         self.request_id()
     }
 
-    /// Tells control what changed in a provider's standing.
-    pub(crate) fn tell(&self, slot: &ProviderSlot, now: Instant, changes: &Changes, health: Health) {
+    /// Tells control what an attempt at a call of `class` changed in a provider's standing.
+    pub(crate) fn tell(
+        &self,
+        slot: &ProviderSlot,
+        now: Instant,
+        class: MethodClass,
+        changes: &Changes,
+        health: Health,
+    ) {
         if let Some(transition) = changes.breaker {
             self.tell_breaker(slot, transition);
         }
@@ -156,6 +164,9 @@ impl Shard {
             Some(RestChange::Began(Rest::Cooled { until })) => self.event(slot, EventKind::Cooldown(until.since(now))),
             Some(RestChange::Began(Rest::Parked { until })) => self.event(slot, EventKind::Parked(until.since(now))),
             Some(RestChange::Lifted) | None => {}
+        }
+        if let Some(RestChange::Began(Rest::Cooled { until } | Rest::Parked { until })) = changes.class_cooldown {
+            self.event(slot, EventKind::ClassCooldown(class, until.since(now)));
         }
         if health == Health::Suspect && slot.is_refusal_news(now) {
             self.event(slot, EventKind::Unauthorized);

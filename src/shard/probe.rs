@@ -17,7 +17,7 @@ use super::Shard;
 use super::door::{self, Answer, Ask, Said};
 use super::place::Route;
 use super::upstream::Upstream;
-use crate::jsonrpc;
+use crate::jsonrpc::{self, MethodClass};
 use crate::limits;
 use crate::link::{Event, EventKind, Outcome, Phase, ProbeEnded, ProbeOrder, ProbeShardEnd, ProbeWord};
 use crate::routing::{Question, Rest, Strategy};
@@ -119,7 +119,7 @@ async fn ask(shard: &Shard, order: &ProbeOrder) -> ProbeEnded {
     let call = jsonrpc::Call { raw, id: Some(ID), method: method.into(), params: Some(params) };
     let ask = Ask::probe(&route, call, view.snapshot.config.probes.timeout);
     let answer = door::probe(shard, &view, &ask).await;
-    judge(shard, upstream, answer)
+    if ask.refused.get() { ProbeEnded::Refused } else { judge(shard, upstream, answer) }
 }
 
 /// What came of it. How the one attempt ended stands in its trace.
@@ -135,7 +135,7 @@ fn judge(shard: &Shard, upstream: &Upstream, answer: Answer) -> ProbeEnded {
         (Said::Failed { .. }, Some(Outcome::Failure | Outcome::Late)) => ProbeEnded::Failed,
         (Said::Failed { .. }, Some(Outcome::Limited)) => match rest(shard, upstream) {
             Some(rest) => ProbeEnded::Limited(rest),
-            // It refuses our credentials: it is there.
+            // It is over already: it is there.
             None => ProbeEnded::Answered(None),
         },
         // Pages of it for a number: no answer. It is not read further. Nobody is asked beside it, so it is not outrun.
@@ -148,47 +148,22 @@ fn judge(shard: &Shard, upstream: &Upstream, answer: Answer) -> ProbeEnded {
 /// How long the provider is left alone, by its own word or by ours.
 fn rest(shard: &Shard, upstream: &Upstream) -> Option<Duration> {
     let now = shard.clock.now();
-    match upstream.slot.standing.rest(now)? {
+    let standing = &upstream.slot.standing;
+    match standing.rest(now).or_else(|| standing.class_rest(now, MethodClass::Head))? {
         Rest::Cooled { until } | Rest::Parked { until } => Some(until.since(now)),
     }
 }
 
 fn number(shard: &Shard, body: &[u8]) -> Option<u64> {
     match jsonrpc::inspect(body, Some(ID), &mut shard.scratch.borrow_mut()) {
-        jsonrpc::Reply::Success { result, .. } => quantity(&body[result]),
+        jsonrpc::Reply::Success { result, .. } => jsonrpc::quantity(&body[result]),
         _ => None,
     }
-}
-
-/// A quantity as nodes write it (`"0x1b4"`), zeros in front forgiven.
-fn quantity(json: &[u8]) -> Option<u64> {
-    let digits = json.strip_prefix(b"\"0x")?.strip_suffix(b"\"")?;
-    let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-    u64::from_str_radix(digits, 16).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantities() {
-        let cases: [(&[u8], Option<u64>); 10] = [
-            (br#""0x1""#, Some(1)),
-            (br#""0x0""#, Some(0)),
-            (br#""0x001B4f""#, Some(0x1b4f)),
-            (br#""0xffffffffffffffff""#, Some(u64::MAX)),
-            (br#""0x10000000000000000""#, None),
-            (br#""0x""#, None),
-            (br#""0x+1""#, None),
-            (br#""1""#, None),
-            (b"1", None),
-            (b"null", None),
-        ];
-        for (json, number) in cases {
-            assert_eq!(quantity(json), number, "{}", json.escape_ascii());
-        }
-    }
 
     #[test]
     fn what_is_sent_is_what_is_meant() {

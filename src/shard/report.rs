@@ -41,7 +41,7 @@ impl Report<'_> {
         let class = self.method.class;
         let news = routing::Outcome { health, class, sent: self.sent, trial: self.trial, draw: shard.draw() };
         let changes = slot.standing.on_outcome(now, &news, self.standing);
-        shard.tell(slot, now, &changes, health);
+        shard.tell(slot, now, class, &changes, health);
         if matches!(health, Health::Cooldown(_) | Health::ClassCooldown(_))
             && let Some(per_mille) = self.upstream.on_limited(now, self.sent)
         {

@@ -10,7 +10,7 @@ use crate::config::given::Given;
 use crate::config::problems::Problem;
 use crate::config::raw;
 use crate::config::types::{Chain, Provider, Url};
-use crate::jsonrpc::Override;
+use crate::jsonrpc::{Class, Override, Scope};
 use crate::limits;
 
 /// `region` is none when it is itself wrong; everything else is still checked.
@@ -166,12 +166,18 @@ fn check_errors(raw: &raw::Provider, problems: &mut Vec<Problem>) -> Option<Vec<
         if rule.code.is_none() && rule.contains.is_none() {
             problems.push(Problem::maybe_at(given.span(), "this rule needs `code`, `contains` or both"));
         }
+        let limits_rates = rule.class.plain().is_none_or(|class| class == Class::RateLimited);
+        if !limits_rates && rule.scope.plain() == Some(Scope::MethodClass) {
+            let problem = Problem::maybe_at(rule.scope.span(), "only a rate limit can be of one method class alone");
+            problems.push(problem.also(rule.class.span(), "the class"));
+        }
     }
     let rule = |rule: &raw::ErrorRule| {
         Some(Override {
             code: rule.code.as_ref().and_then(Given::plain),
             contains: rule.contains.as_ref().and_then(Given::plain),
             class: rule.class.plain()?,
+            scope: rule.scope.plain()?,
         })
     };
     written.iter().map(|given| given.get().and_then(rule)).collect()

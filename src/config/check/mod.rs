@@ -47,6 +47,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
     let outbound = raw.outbound.get().and_then(outbound::check);
     let probes = raw.probes.get().and_then(|raw_probes| probes::check(raw_probes, &raw.heads, problems));
     let heads = raw.heads.get().and_then(probes::check_heads);
+    let learning = raw.learning.get().and_then(routing::learning);
     let life = raw.life.get().and_then(check_life);
     let log = raw.log.get().and_then(check_log);
     let region = node.as_ref().map(|node| node.region.as_str());
@@ -65,6 +66,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
         outbound: outbound?,
         probes: probes?,
         heads: heads?,
+        learning: learning?,
         life: life?,
         log: log?,
         chains: chains?,

@@ -1,4 +1,4 @@
-//! Ranking, breakers, cooldowns and hedging: what the operator wrote as the pure modules take it.
+//! Ranking, breakers, cooldowns, hedging and lessons: what the operator wrote as the pure modules take it.
 
 use super::relations::{at_most, count, refuse_more};
 use crate::config::given::{Given, Plain};
@@ -6,7 +6,7 @@ use crate::config::problems::Problem;
 use crate::config::raw;
 use crate::config::types::{Breaker, Hedging, Ranking};
 use crate::limits;
-use crate::routing::{BreakerConfig, CooldownConfig, HedgeConfig, RankingConfig};
+use crate::routing::{BreakerConfig, CooldownConfig, HedgeConfig, LearnedConfig, RankingConfig};
 
 pub(super) fn ranking(raw: &raw::Ranking) -> Option<Ranking> {
     let by = RankingConfig {
@@ -86,6 +86,16 @@ pub(super) fn hedging(raw: &raw::Hedging, problems: &mut Vec<Problem>) -> Option
         saved_max: count(&raw.saved_max)?,
     };
     Some(Hedging { by, raced_methods: raced?.iter().filter_map(Given::plain).collect() })
+}
+
+pub(super) fn learning(raw: &raw::Learning) -> Option<LearnedConfig> {
+    Some(LearnedConfig {
+        method: raw.method.plain()?,
+        bound: raw.bound.plain()?,
+        range: raw.range.plain()?,
+        range_guessed: raw.range_guessed.plain()?,
+        recent_blocks: raw.recent_blocks.plain()?,
+    })
 }
 
 /// A whole number where the program reckons with fractions.

@@ -1,7 +1,7 @@
 //! How a provider's errors are recognised, and what they are.
 
 use super::{Refusal, Text, text_type};
-use crate::jsonrpc::Class;
+use crate::jsonrpc::{Class, Scope};
 use crate::limits;
 
 /// A class of errors by its name.
@@ -18,6 +18,24 @@ impl Text for ErrorClass {
 }
 
 text_type!(ErrorClass => Class, None, { "type": "string", "enum": Class::ALL.map(Class::name) });
+
+/// Which calls are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ErrorScope(Scope);
+
+impl Text for ErrorScope {
+    const EXPECTED: &'static str = "a scope: \"provider\" or \"method_class\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        match text {
+            "provider" => Ok(Self(Scope::Provider)),
+            "method_class" => Ok(Self(Scope::MethodClass)),
+            _ => Err(format!("expected {}", Self::EXPECTED).into()),
+        }
+    }
+}
+
+text_type!(ErrorScope => Scope, None, { "type": "string", "enum": ["provider", "method_class"] });
 
 /// Part of a message. Not empty, for that is in every message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ mod time;
 mod url;
 
 pub(crate) use address::{Address, OptionalAddress};
-pub(crate) use error::{ErrorClass, Words};
+pub(crate) use error::{ErrorClass, ErrorScope, Words};
 pub(crate) use header::{HeaderName, HeaderValue};
 pub(crate) use number::{Core, Count, Decimal, ErrorCode, Share};
 pub(crate) use secret::Token;

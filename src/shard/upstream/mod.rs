@@ -6,20 +6,20 @@ pub(crate) mod exchange;
 pub(crate) mod pool;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::door::Ask;
+use super::lessons::{self, Taught};
 use connect::{ConnectLimits, Tls};
 use pool::{Pool, PoolLimits};
 
 use crate::config;
 use crate::http::{FieldLines, HeadReader, ResponseHead, UpstreamParts, UpstreamTemplate};
 use crate::jsonrpc::MethodInfo;
-use crate::limits;
 use crate::link::{ProviderEntry, ProviderPlan, ProviderSlot};
-use crate::routing::{Allotment, Gate, Outruns, Place};
+use crate::routing::{Allotment, Gap, Gate, Learned, LearnedConfig, Outruns, Place};
 use crate::time::Instant;
 
 /// A provider's shard-local side. Lives as long as a snapshot names its slot, and beyond it for the calls that run.
@@ -46,8 +46,8 @@ pub(crate) struct Upstream {
     addresses: RefCell<Arc<[SocketAddr]>>,
     /// Position of the address that worked last.
     address_first: Cell<usize>,
-    /// Known methods that it said it does not have, and until when that is believed.
-    lacks: RefCell<HashMap<&'static str, Instant>>,
+    /// What it has shown that it cannot do; none while nothing is believed against it, which is nearly always.
+    learned: RefCell<Option<Box<Learned>>>,
 }
 
 impl Upstream {
@@ -81,7 +81,7 @@ impl Upstream {
             connect_limits: Cell::new(connect_limits(config)),
             addresses: RefCell::new(Arc::clone(&entry.addresses)),
             address_first: Cell::new(0),
-            lacks: RefCell::default(),
+            learned: RefCell::default(),
         })
     }
 
@@ -118,19 +118,29 @@ impl Upstream {
         Arc::clone(&self.addresses.borrow())
     }
 
-    /// Whether it is believed to have `method`.
-    pub(crate) fn supports(&self, method: &str, now: Instant) -> bool {
-        let lacks = self.lacks.borrow();
-        // Empty almost always: the look-up is not made then.
-        lacks.is_empty() || lacks.get(method).is_none_or(|&until| now >= until)
+    /// Whether nothing is believed against it.
+    #[inline]
+    pub(crate) fn is_blank(&self) -> bool {
+        self.learned.borrow().is_none()
     }
 
-    /// Remembers that it said it does not have `method`.
-    pub(crate) fn lacks(&self, method: &'static str, now: Instant) {
-        let mut lacks = self.lacks.borrow_mut();
-        lacks.retain(|_, until| *until > now);
-        if lacks.len() < limits::LACKING_METHODS_MAX {
-            lacks.insert(method, now + limits::LACKING_METHOD_BELIEVED);
+    /// What it is believed to lack for the call, if anything.
+    #[inline]
+    pub(crate) fn gap(&self, ask: &Ask<'_>, now: Instant) -> Option<Gap> {
+        self.learned.borrow().as_ref()?.allows(&ask.needs(), now).err()
+    }
+
+    /// An attempt at `ask` has taught something.
+    #[inline]
+    pub(crate) fn learn(&self, ask: &Ask<'_>, taught: Taught, now: Instant, config: &LearnedConfig) {
+        if taught != Taught::Nothing {
+            let mut learned = self.learned.borrow_mut();
+            let believed = learned.get_or_insert_default();
+            lessons::learn(believed, ask, taught, now, config);
+            self.slot.beliefs.tell(believed);
+            if believed.is_blank(now) {
+                *learned = None;
+            }
         }
     }
 

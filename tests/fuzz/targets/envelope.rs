@@ -9,8 +9,9 @@ use std::fmt;
 
 use libfuzzer_sys::fuzz_target;
 use livechain::jsonrpc::{
-    Call, Document, FilterKey, IdMatch, Item, Limits, Malformed, PrefixKind, Reply, Scratch, classify_http, inspect,
-    inspect_prefix, open_filter, parse, transaction_hash, with_filter_id, write_reply,
+    BlockFacts, BlockParam, Call, Depth, Document, FilterKey, IdMatch, Item, Limits, Malformed, MethodInfo, PrefixKind,
+    Reply, Scratch, classify_http, info, inspect, inspect_prefix, open_filter, parse, transaction_hash, with_filter_id,
+    write_reply,
 };
 use livechain::limits::SMALL_JSON_BYTES_MAX;
 use serde::Deserialize;
@@ -83,6 +84,12 @@ fn check_item(item: &Item<'_>, raw: &RawValue) {
 }
 
 fn check_call(call: &Call<'_>) {
+    let known = info(&call.method);
+    let shapes = [BlockParam::At(1, Depth::State), BlockParam::Filter(Depth::History)]
+        .map(|block| MethodInfo { block, ..*known });
+    for method in shapes.iter().chain([known]) {
+        let _ = BlockFacts::of(method, call.params).blocks(Some(1));
+    }
     let _ = open_filter(call, &[FilterKey::derive("a", "b", "c")]);
     if let Some(params) = call.params {
         let _ = transaction_hash(params);
