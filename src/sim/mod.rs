@@ -3,10 +3,10 @@
 //! ```text
 //!   World (world.rs)                         Node (node.rs)
 //!   providers that drift, jump,   ◀─call──   shards: the real Ranker, Attempts, Standing
-//!   stall, die, flap, limit       ──reply─▶  control: the real Board, every 250 ms, its word arriving late
+//!   stall, die, flap, limit       ──reply─▶  Control (control.rs): the real Board, every 250 ms, its word arriving late
 //!            ▲                                     │
 //!            └────────── Run (run.rs): one queue of events, one clock ──────────┐
-//!                                                  └──▶ Checks (check.rs), Ledger (regret.rs)
+//!                                                  └──▶ Checks (invariants/), Ledger (regret.rs)
 //! ```
 //!
 //! Nothing is modelled that the product decides: the modules driven are the product's, called in the order of
@@ -21,8 +21,11 @@
 // Its numbers are small: seeds, counts and microseconds of runs.
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
 
+mod call;
+mod control;
 mod invariants;
 mod node;
 mod regret;
 mod run;
+mod settings;
 mod world;

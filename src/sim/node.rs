@@ -1,50 +1,38 @@
-//! The node: shards and control as far as they decide, in the order of `shard/door.rs`.
-//!
-//! The seams for what joins later: a hedge is a second [`Flight`] of the same call; an outbound limit and a head's lag
-//! are facts (`room`, `footing`); what the provider's head is stands in its [`Provider`](super::world::Provider).
+//! The node's shards as far as they decide, in the order of `shard/door.rs`. What control decides is in `control`.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{CLASSES, Reply};
+use super::call::{Call, Flight};
+use super::control::Control;
+use super::settings::{Cripple, Settings};
+use super::world::Reply;
 use crate::jsonrpc::MethodClass;
-use crate::limits;
 use crate::routing::{
-    Attempt, Attempts, Board, BreakerConfig, CooldownConfig, FIRST_SHARE, Facts, Failure, Footing, Health, Next,
-    Outcome, Providers, Ranker, Ranking, RankingConfig, RowIndex, Standing, StandingConfig, Tally, Trial,
+    Attempts, FIRST_SHARE, Facts, Failure, Footing, Health, HedgeBudget, Hedging, Loser, Next, Outcome, Providers,
+    Ranker, RowIndex, Shows, Standing, Step, Tally, Trial,
 };
 use crate::time::Instant;
 
-/// How often shards report and control publishes.
-pub(super) const INTERVAL: Duration = Duration::from_millis(limits::RANKING_INTERVAL_MS_DEFAULT);
-
 pub(super) struct Node {
+    pub(super) settings: Settings,
     pub(super) shards: Vec<Shard>,
     pub(super) standings: Vec<Standing>,
-    pub(super) standing: StandingConfig,
-    pub(super) board: Board,
+    pub(super) control: Control,
 }
 
 pub(super) struct Shard {
     pub(super) ranker: Ranker,
     pub(super) in_flight: Vec<u32>,
-    /// Row after row, a provider each.
-    cells: Vec<Cell>,
+    budget: HedgeBudget,
+    /// What was measured since the last report, by row and provider.
+    pub(super) cells: Vec<Cell>,
 }
 
 #[derive(Clone, Default)]
-struct Cell {
-    answers_us: Vec<(u64, u64)>,
-    tally: Tally,
-}
-
-/// An attempt under way.
-pub(super) struct Flight {
-    pub(super) attempt: Attempt,
-    pub(super) sent: Instant,
-    pub(super) ends: Instant,
-    pub(super) reply: Reply,
+pub(super) struct Cell {
+    pub(super) answers_us: Vec<(u64, u64)>,
+    pub(super) tally: Tally,
 }
 
 /// What an attempt's end means.
@@ -56,100 +44,119 @@ pub(super) struct Judged {
 }
 
 impl Node {
-    pub(super) fn new(
-        providers: usize,
-        shards: usize,
-        seed: u64,
-        ranking: RankingConfig,
-        standing: StandingConfig,
-    ) -> Self {
-        let slots: Vec<_> = (0..providers as u64).collect();
+    pub(super) fn new(providers: usize, shards: usize, seed: u64, settings: &Settings) -> Self {
         Self {
+            settings: *settings,
             shards: (0..shards)
                 .map(|shard| Shard {
                     ranker: Ranker::new(providers, seed.wrapping_mul(31).wrapping_add(shard as u64)),
                     in_flight: vec![0; providers],
-                    cells: vec![Cell::default(); providers * CLASSES.len()],
+                    budget: HedgeBudget::new(),
+                    cells: vec![Cell::default(); providers * MethodClass::ALL.len()],
                 })
                 .collect(),
             standings: (0..providers).map(|_| Standing::new()).collect(),
-            standing,
-            board: Board::new(Instant::START, &slots, shards, ranking),
+            control: Control::new(providers, shards, settings),
+        }
+    }
+
+    /// A call has come.
+    pub(super) fn on_call(&mut self, shard: usize) {
+        if let Some(config) = &self.settings.hedge {
+            self.shards[shard].budget.on_call(config);
         }
     }
 
     /// The next step of a call, as the door asks for it; and the trials that were claimed meanwhile.
-    pub(super) fn step(
+    pub(super) fn step(&mut self, now: Instant, call: &mut Call) -> (Step, Vec<usize>) {
+        self.with_candidates(call, |attempts, shard, candidates| attempts.next(now, shard.ranker, candidates))
+    }
+
+    /// The same when the attempt under way has taken its time.
+    pub(super) fn hedge(&mut self, now: Instant, call: &mut Call) -> (Step, Vec<usize>) {
+        self.with_candidates(call, |attempts, shard, candidates| {
+            attempts.on_hedge(now, shard.budget, shard.ranker, candidates)
+        })
+    }
+
+    fn with_candidates(
         &mut self,
-        now: Instant,
-        shard: usize,
-        attempts: &mut Attempts<()>,
-        draw: u64,
-    ) -> (crate::routing::Step, Vec<usize>) {
-        let shard = &mut self.shards[shard];
+        call: &mut Call,
+        ask: impl FnOnce(&mut Attempts<()>, &mut Parts<'_>, &Candidates<'_>) -> Step,
+    ) -> (Step, Vec<usize>) {
+        let Shard { ranker, in_flight, budget, .. } = &mut self.shards[call.shard];
         let candidates = Candidates {
+            settings: &self.settings,
             standings: &self.standings,
-            standing: &self.standing,
-            in_flight: &shard.in_flight,
-            draw,
+            in_flight,
+            draw: call.draw,
             trials: RefCell::default(),
         };
-        let step = attempts.next(now, &mut shard.ranker, &candidates);
+        let step = ask(&mut call.attempts, &mut Parts { ranker, budget }, &candidates);
         (step, candidates.trials.into_inner())
     }
 
+    /// What may be done about a call's attempt at `provider` that takes its time.
+    pub(super) fn hedging(&self, call: &Call, provider: usize) -> Hedging {
+        match &self.settings.hedge {
+            None => Hedging::Never,
+            Some(_) if self.settings.race && call.method == 0 => Hedging::Race,
+            Some(config) => Hedging::After(config.delay(self.p95(call, provider))),
+        }
+    }
+
+    /// The P95 of a provider in a call's row: a stand-in until a ranking's entry has it, for what control knows at once.
+    fn p95(&self, call: &Call, provider: usize) -> Option<Duration> {
+        self.control.p95(call.row, provider)
+    }
+
     /// An attempt has ended: what `note` and `Report` of the shard do.
-    pub(super) fn note(
-        &mut self,
-        now: Instant,
-        shard: usize,
-        class: usize,
-        flight: &Flight,
-        deadline: Duration,
-        draw: u64,
-    ) -> Judged {
-        let provider = flight.attempt.provider;
-        let judged = judge(flight, CLASSES[class].0, deadline);
+    pub(super) fn note(&mut self, now: Instant, call: &Call, flight: &Flight) -> Judged {
+        let (provider, class) = (flight.attempt.provider, call.info.class);
+        let judged = judge(flight, class, call.deadline);
         let standing = &self.standings[provider];
-        let shard = &mut self.shards[shard];
         let Some(health) = judged.health else {
             if let Some(trial) = &flight.attempt.trial {
                 standing.release_trial(trial);
             }
             return judged;
         };
-        let news =
-            Outcome { health, class: CLASSES[class].0, sent: flight.sent, trial: flight.attempt.trial.as_ref(), draw };
-        standing.on_outcome(now, &news, &self.standing);
+        let news = Outcome { health, class, sent: flight.sent, trial: flight.attempt.trial.as_ref(), draw: call.draw };
+        standing.on_outcome(now, &news, &self.settings.standing);
         let took = now.since(flight.sent);
-        let providers = shard.in_flight.len();
-        shard.cells[class * providers + provider].count(health, took);
+        let shard = &mut self.shards[call.shard];
+        shard.cell(call.row, provider).count(health, took);
         if judged.timed {
-            shard.ranker.on_answer(provider, CLASSES[class].0, now, took);
+            shard.ranker.on_answer(provider, class, now, took);
         }
         judged
     }
 
-    /// A shard's rows arrive at control.
-    pub(super) fn ship(&mut self, now: Instant, number: usize) {
-        let shard = &mut self.shards[number];
-        let providers = shard.in_flight.len();
-        for (index, cell) in shard.cells.iter_mut().enumerate().filter(|(_, cell)| cell.tally != Tally::default()) {
-            let row = RowIndex::from(CLASSES[index / providers].0);
-            self.board.merge_values(now, number, (index % providers) as u64, row, &cell.answers_us, &cell.tally);
-            cell.answers_us.clear();
-            cell.tally = Tally::default();
+    /// Another attempt was faster, and this one is cancelled.
+    pub(super) fn lost(&mut self, call: &Call, flight: &Flight, loser: Loser) {
+        if let Some(trial) = &flight.attempt.trial {
+            self.standings[loser.provider].release_trial(trial);
         }
+        let shard = &mut self.shards[call.shard];
+        if let Shows::AtLeast(_had) = loser.shows {
+            // A stand-in for an outcome of its own: beyond all answers, which at a percentile below that of the hedge's
+            // delay is the same as a sample of at least that long. Were it nothing, exploring a stalled one were in vain.
+            shard.cell(call.row, loser.provider).tally.late += 1;
+        }
+        shard.in_flight[loser.provider] -= 1;
     }
+}
 
-    /// Control's word, as of now.
-    pub(super) fn publish(&mut self, now: Instant) -> Arc<Ranking> {
-        for provider in 0..self.standings.len() {
-            let in_flight = self.shards.iter().map(|shard| u64::from(shard.in_flight[provider])).sum();
-            self.board.on_in_flight(provider as u64, in_flight);
-        }
-        let standings = &self.standings;
-        Arc::new(self.board.publish(now, |provider| standings[provider].gate(now) == crate::routing::Gate::Open))
+/// What [`Attempts`] needs of a shard.
+struct Parts<'a> {
+    ranker: &'a mut Ranker,
+    budget: &'a mut HedgeBudget,
+}
+
+impl Shard {
+    fn cell(&mut self, row: RowIndex, provider: usize) -> &mut Cell {
+        let providers = self.in_flight.len();
+        &mut self.cells[row.index() * providers + provider]
     }
 }
 
@@ -196,28 +203,9 @@ fn judge(flight: &Flight, class: MethodClass, deadline: Duration) -> Judged {
     }
 }
 
-impl Flight {
-    pub(super) fn new(attempt: Attempt, now: Instant, reply: Reply) -> Self {
-        let ends = match reply {
-            Reply::Answer(took) | Reply::Refused(took) | Reply::Garbage(took) | Reply::Limited(took, _) => now + took,
-            Reply::Silent => Instant::NEVER,
-        };
-        Self { sent: now, ends: ends.min(attempt.first_byte_by), reply, attempt }
-    }
-
-    fn is_late(&self) -> bool {
-        match self.reply {
-            Reply::Silent => true,
-            Reply::Answer(took) | Reply::Refused(took) | Reply::Garbage(took) | Reply::Limited(took, _) => {
-                self.sent + took > self.attempt.first_byte_by
-            }
-        }
-    }
-}
-
 struct Candidates<'a> {
+    settings: &'a Settings,
     standings: &'a [Standing],
-    standing: &'a StandingConfig,
     in_flight: &'a [u32],
     draw: u64,
     trials: RefCell<Vec<usize>>,
@@ -232,7 +220,7 @@ impl Providers for Candidates<'_> {
         let standing = &self.standings[provider];
         Facts {
             gate: standing.gate(now),
-            held: standing.holds_back(now, self.draw, self.standing),
+            held: standing.holds_back(now, self.draw, &self.settings.standing),
             footing: Footing::InStep,
             priority: 1,
             weight: 1,
@@ -245,24 +233,9 @@ impl Providers for Candidates<'_> {
     fn claim_trial(&self, provider: usize, now: Instant) -> Option<Trial> {
         let (trial, _) = self.standings[provider].claim_trial(now)?;
         self.trials.borrow_mut().push(provider);
+        if self.settings.is(Cripple::FreesTrials) {
+            self.standings[provider].release_trial(&trial);
+        }
         Some(trial)
     }
-}
-
-/// The product's own settings.
-pub(super) fn standing() -> StandingConfig {
-    StandingConfig::default()
-}
-
-/// The same in small, so that a world of seconds sees them through.
-pub(super) fn standing_in_small() -> StandingConfig {
-    let breaker = BreakerConfig {
-        cooldown: Duration::from_millis(500),
-        cooldown_max: Duration::from_secs(2),
-        ramp: Duration::from_secs(1),
-        ..BreakerConfig::DEFAULT
-    };
-    let cooldown =
-        CooldownConfig { first: Duration::from_millis(250), max: Duration::from_secs(2), ..CooldownConfig::default() };
-    StandingConfig { breaker, cooldown }
 }

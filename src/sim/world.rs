@@ -1,12 +1,12 @@
 //! What a node meets: providers with latencies that change, faults that come and go, calls that arrive in bursts.
 //!
-//! A latency is `base · path(t) · class · exp(spread · skewed(z))` with `z` normal: lognormal, with a heavier right
+//! A latency is `base · path(t) · cost · exp(spread · skewed(z))` with `z` normal: lognormal, with a heavier right
 //! side. Written with `z` and not drawn inside, so that any percentile is known exactly (the oracle's knowledge), and
 //! one call's luck can be held against two providers (`z` in common: the difference is theirs).
 
 use std::time::Duration;
 
-use crate::jsonrpc::MethodClass;
+use crate::jsonrpc::{MethodInfo, info};
 use crate::routing::Random;
 use crate::time::Instant;
 
@@ -21,9 +21,26 @@ pub(super) fn deviate(part: f64) -> f64 {
     }
 }
 
-/// The classes that calls come in, each with what it costs beside a read.
-pub(super) const CLASSES: [(MethodClass, f64); 3] =
-    [(MethodClass::Read, 1.0), (MethodClass::Execute, 1.6), (MethodClass::Write, 2.0)];
+/// The methods that are called, the first ones in all worlds.
+pub(super) const METHODS: [Method; 3] = [
+    Method { name: "eth_getBalance", cost: 1.0 },
+    Method { name: "eth_call", cost: 1.6 },
+    // May not be sent twice, unlike a raw transaction.
+    Method { name: "eth_sendTransaction", cost: 2.0 },
+];
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Method {
+    name: &'static str,
+    /// What it takes beside a read.
+    pub(super) cost: f64,
+}
+
+impl Method {
+    pub(super) fn info(&self) -> &'static MethodInfo {
+        info(self.name)
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct World {
@@ -32,8 +49,8 @@ pub(super) struct World {
     pub(super) calls_per_s: f64,
     /// Every so often, ten times as many for a tenth of a second.
     pub(super) bursts: bool,
-    /// How many of [`CLASSES`] are asked for.
-    pub(super) classes: usize,
+    /// How many of [`METHODS`] are called.
+    pub(super) methods: usize,
     pub(super) span: Duration,
 }
 
@@ -91,19 +108,19 @@ pub(super) enum Reply {
 
 impl Provider {
     /// The latency of a call whose luck is `z`.
-    pub(super) fn latency(&self, now: Instant, class: f64, z: f64) -> Duration {
+    pub(super) fn latency(&self, now: Instant, cost: f64, z: f64) -> Duration {
         let step = (now.micros() / STEP.as_micros() as u64) as usize;
         let path = self.path.get(step).or(self.path.last()).copied().unwrap_or(0.0);
         let skewed = z + self.skew * z.max(0.0).powi(2);
         let slow: f64 = self.active(now).map(|kind| if let Kind::Slow(times) = kind { times } else { 1.0 }).product();
         Duration::from_secs_f64(
-            (self.base_ms / 1e3 * class * slow * (path + self.spread * skewed).exp()).clamp(5e-5, 100.0),
+            (self.base_ms / 1e3 * cost * slow * (path + self.spread * skewed).exp()).clamp(5e-5, 100.0),
         )
     }
 
     /// What it says to a call sent now.
-    pub(super) fn reply(&mut self, now: Instant, class: f64, z: f64, luck: f64) -> Reply {
-        let took = self.latency(now, class, z);
+    pub(super) fn reply(&mut self, now: Instant, cost: f64, z: f64, luck: f64) -> Reply {
+        let took = self.latency(now, cost, z);
         let round_trip = Duration::from_secs_f64(self.base_ms / 4e3);
         if self.is_dead(now) {
             return Reply::Refused(round_trip);
@@ -208,7 +225,7 @@ pub(super) fn troubled(seed: u64, span: Duration) -> World {
         shards: 1 + random.next_u64() as usize % 3,
         calls_per_s: between(random, 15.0, 80.0),
         bursts: random.next_unit() < 0.5,
-        classes: 1 + random.next_u64() as usize % CLASSES.len(),
+        methods: 1 + random.next_u64() as usize % METHODS.len(),
         span,
     }
 }

@@ -1,0 +1,240 @@
+//! What must hold in every world, whatever goes wrong in it.
+//!
+//! | invariant | bound |
+//! |---|---|
+//! | every call is brought to one end, once | exactly |
+//! | attempts | at most three, two at once, no provider twice, none begun after the deadline, none waiting past it |
+//! | hedges | of repeatable calls, after the floor, at most the budget's share of a shard's calls, and over any stretch of them what may be saved besides |
+//! | trials | one at a time per provider, within its lease, of a breaker that a run opened |
+//! | exploration | while a class has traffic, each open provider is asked within `explore_stale` and [`starving::EXPLORED_WITHIN`] |
+//! | a well provider | its gate is shut no longer than the longest back-off and a lease after its last fault |
+//! | a dead one | at most [`gates::DEAD_CALLS_MAX`] unforced calls per shard and minute, once [`gates::NOTICED_WITHIN`] has passed |
+//!
+//! Bounds in the small worlds are those of small settings: the rules are the same, and a world of seconds sees them
+//! through. Each has a test that a node which breaks it is found out.
+
+mod calls;
+mod gates;
+mod hedges;
+mod starving;
+
+use std::time::Duration;
+
+use self::calls::Calls;
+use self::gates::Gates;
+use self::hedges::Hedges;
+use self::starving::Starving;
+use super::call::{Call, Flight};
+use super::run::{Run, Watcher};
+use super::settings::{Cripple, Settings};
+use super::world::{self, World};
+use crate::routing::{HedgeConfig, RankingConfig, Strategy};
+
+/// Seeds in one run of the tests.
+const SEEDS: u64 = 1_000;
+/// Virtual time of most, and of every [`LONG_EVERY`]th, which is long enough for the bounds on shut gates and starving
+/// to bite.
+const SPAN: Duration = Duration::from_secs(6);
+const SPAN_LONG: Duration = Duration::from_mins(1);
+const LONG_EVERY: u64 = 25;
+
+/// All that is watched.
+struct Checks {
+    calls: Calls,
+    hedges: Hedges,
+    gates: Gates,
+    starving: Starving,
+}
+
+impl Checks {
+    /// Of a node that promises `promised`.
+    fn new(world: &World, promised: &Settings) -> Self {
+        Self {
+            calls: Calls::new(promised),
+            hedges: Hedges::new(world.shards, promised),
+            gates: Gates::new(world, promised),
+            starving: Starving::new(world, promised),
+        }
+    }
+
+    fn each(&mut self, tell: impl FnMut(&mut dyn Watcher)) {
+        let Self { calls, hedges, gates, starving } = self;
+        let all: [&mut dyn Watcher; 4] = [calls, hedges, gates, starving];
+        all.into_iter().for_each(tell);
+    }
+}
+
+impl Watcher for Checks {
+    fn on_call(&mut self, run: &Run, call: &Call) {
+        self.each(|check| check.on_call(run, call));
+    }
+
+    fn on_attempt(&mut self, run: &Run, call: &Call, flight: &Flight, trials: &[usize]) {
+        self.each(|check| check.on_attempt(run, call, flight, trials));
+    }
+
+    fn on_end(&mut self, run: &Run, call: &Call, flight: &Flight) {
+        self.each(|check| check.on_end(run, call, flight));
+    }
+
+    fn on_lost(&mut self, run: &Run, call: &Call, flight: &Flight) {
+        self.each(|check| check.on_lost(run, call, flight));
+    }
+
+    fn on_done(&mut self, run: &Run, call: &Call) {
+        self.each(|check| check.on_done(run, call));
+    }
+
+    fn on_publish(&mut self, run: &Run) {
+        self.each(|check| check.on_publish(run));
+    }
+}
+
+/// A node that goes by `settings` and promises `promised`, in the troubled world of a seed.
+fn play(seed: u64, span: Duration, settings: &Settings, promised: &Settings) -> Checks {
+    let world = world::troubled(seed, span);
+    let mut checks = Checks::new(&world, promised);
+    let strategy =
+        [Strategy::Fastest, Strategy::Fastest, Strategy::LatencyWeighted, Strategy::Priority][seed as usize % 4];
+    let mut run = Run::new(world, seed, strategy, settings);
+    run.play(&mut checks);
+    checks.calls.settle(&run);
+    checks
+}
+
+/// What the node of a seed goes by: nearly all hedge, and some race.
+fn settings_of(seed: u64, settings: &Settings) -> Settings {
+    Settings {
+        hedge: (!seed.is_multiple_of(10)).then_some(HedgeConfig::DEFAULT),
+        race: seed.is_multiple_of(7),
+        ..*settings
+    }
+}
+
+/// The seed and the span that were asked for.
+fn asked() -> (Option<u64>, Option<u64>) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    (number("LIVECHAIN_SIM_SEED"), number("LIVECHAIN_SIM_SECONDS"))
+}
+
+#[test]
+fn they_hold_in_a_thousand_troubled_worlds() {
+    let (seed, seconds) = asked();
+    let (mut calls, mut answered, mut hedges, mut won) = (0, 0, 0, 0);
+    let (mut shut, mut unseen, mut dead) = (Duration::ZERO, Duration::ZERO, 0);
+    for seed in seed.map_or(0..SEEDS, |seed| seed..seed + 1) {
+        let span = if seed.is_multiple_of(LONG_EVERY) { SPAN_LONG } else { SPAN };
+        let span = seconds.map_or(span, Duration::from_secs);
+        let settings = settings_of(seed, if span > SPAN_LONG { &Settings::PRODUCT } else { &Settings::SMALL });
+        let checks = play(seed, span, &settings, &settings);
+        calls += checks.calls.done;
+        answered += checks.calls.answered;
+        hedges += checks.hedges.made;
+        won += checks.hedges.won;
+        shut = shut.max(checks.gates.longest_shut);
+        unseen = unseen.max(checks.starving.longest);
+        dead = dead.max(checks.gates.most_dead);
+    }
+    println!(
+        "{calls} calls, {answered} answered, {hedges} hedged and {won} of those faster; at most, a well provider was \
+         shut out for {shut:?} and an open one unseen for {unseen:?}, and a dead one had {dead} calls of a shard in a \
+         minute"
+    );
+    if seed.is_none() {
+        assert!(hedges > 1_000 && won > 100, "what is checked happens");
+    }
+}
+
+/// Plays until the checks find out a node that promises `Settings::SMALL` and has been `changed`.
+fn find_out(span: Duration, changed: impl Fn(&mut Settings)) {
+    for seed in 0..SEEDS {
+        let promised = settings_of(seed, &Settings::SMALL);
+        let mut settings = promised;
+        changed(&mut settings);
+        play(seed, span, &settings, &promised);
+    }
+}
+
+#[test]
+#[should_panic(expected = "starved")]
+fn a_node_that_does_not_explore_is_found_out() {
+    find_out(SPAN_LONG, |settings| {
+        settings.ranking =
+            RankingConfig { explore_share: 0.0, explore_stale: Duration::from_hours(1), ..RankingConfig::DEFAULT };
+    });
+}
+
+#[test]
+#[should_panic(expected = "too many calls to a dead provider")]
+fn a_breaker_that_does_not_open_is_found_out() {
+    find_out(SPAN_LONG, |settings| settings.standing.breaker.failures = 1000);
+}
+
+#[test]
+#[should_panic(expected = "a well provider is shut out")]
+fn a_breaker_that_stays_open_is_found_out() {
+    find_out(SPAN_LONG, |settings| {
+        let breaker = &mut settings.standing.breaker;
+        (breaker.cooldown, breaker.cooldown_max) = (Duration::from_secs(30), Duration::from_secs(30));
+    });
+}
+
+#[test]
+#[should_panic(expected = "a trial too many")]
+fn trials_beside_each_other_are_found_out() {
+    find_out(SPAN_LONG, |settings| settings.cripple = Some(Cripple::FreesTrials));
+}
+
+#[test]
+#[should_panic(expected = "hedges beyond their budget")]
+fn a_budget_that_is_larger_is_found_out() {
+    find_out(SPAN, |settings| {
+        settings.hedge = settings.hedge.map(|hedge| HedgeConfig { budget_percent: 8, ..hedge });
+    });
+}
+
+#[test]
+#[should_panic(expected = "hedges beyond their budget")]
+fn more_saved_than_promised_is_found_out() {
+    for seed in 0..SEEDS {
+        let mut settings = settings_of(seed, &Settings::SMALL);
+        let promised =
+            Settings { hedge: settings.hedge.map(|hedge| HedgeConfig { saved_max: 3, ..hedge }), ..settings };
+        settings.race = false;
+        play(seed, SPAN_LONG, &settings, &promised);
+    }
+}
+
+#[test]
+#[should_panic(expected = "a hedge before its time")]
+fn hedging_too_soon_is_found_out() {
+    find_out(SPAN, |settings| {
+        let soon = Duration::from_millis(5);
+        settings.hedge = settings.hedge.map(|hedge| HedgeConfig { floor: soon, cap: soon, ..hedge });
+    });
+}
+
+#[test]
+#[should_panic(expected = "that may not be")]
+fn repeating_what_may_not_be_is_found_out() {
+    find_out(SPAN, |settings| settings.cripple = Some(Cripple::RepeatsAll));
+}
+
+#[test]
+#[should_panic(expected = "a call that ended")]
+fn answering_twice_is_found_out() {
+    find_out(SPAN, |settings| settings.cripple = Some(Cripple::KeepsLosers));
+}
+
+#[test]
+#[should_panic(expected = "an attempt too many")]
+fn another_attempt_is_found_out() {
+    let promised = Settings { attempts_max: 2, ..Settings::SMALL };
+    (0..SEEDS).for_each(|seed| drop(play(seed, SPAN, &Settings::SMALL, &promised)));
+}
+
+#[test]
+#[should_panic(expected = "outlasts its call")]
+fn waiting_past_the_deadline_is_found_out() {
+    find_out(SPAN, |settings| settings.cripple = Some(Cripple::WaitsLonger));
+}

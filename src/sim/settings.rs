@@ -1,0 +1,71 @@
+//! What a node in the simulator goes by: the product's own settings, or the same in small so that a world of seconds
+//! sees them through; and what may be wrong with it on purpose.
+
+use std::time::Duration;
+
+use crate::limits;
+use crate::routing::{BreakerConfig, CooldownConfig, HedgeConfig, RankingConfig, StandingConfig};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) ranking: RankingConfig,
+    pub(super) standing: StandingConfig,
+    /// That a call may make, hedges included.
+    pub(super) attempts_max: u8,
+    /// `None`: no call is hedged.
+    pub(super) hedge: Option<HedgeConfig>,
+    /// The first of the methods is sent to two at once.
+    pub(super) race: bool,
+    pub(super) cripple: Option<Cripple>,
+}
+
+/// A defect of the node, for tests that show that a check finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cripple {
+    /// It waits for a call a second longer than the call's deadline.
+    WaitsLonger,
+    /// It takes calls for repeatable that are not.
+    RepeatsAll,
+    /// It gives a trial's place back while the trial runs.
+    FreesTrials,
+    /// It lets the loser of a hedged call run on, and takes its answer too.
+    KeepsLosers,
+}
+
+impl Settings {
+    /// As they are by default, but for hedging: what is asked of ranking is how it chooses.
+    pub(super) const PRODUCT: Self = Self {
+        ranking: RankingConfig::DEFAULT,
+        standing: StandingConfig { breaker: BreakerConfig::DEFAULT, cooldown: CooldownConfig::DEFAULT },
+        attempts_max: 3,
+        hedge: None,
+        race: false,
+        cripple: None,
+    };
+
+    /// Longer than any in the small worlds is not waited for.
+    pub(super) const SMALL: Self = Self {
+        ranking: RankingConfig { explore_stale: Duration::from_secs(1), ..RankingConfig::DEFAULT },
+        standing: StandingConfig {
+            breaker: BreakerConfig {
+                cooldown: Duration::from_millis(500),
+                cooldown_max: Duration::from_secs(2),
+                ramp: Duration::from_secs(1),
+                ..BreakerConfig::DEFAULT
+            },
+            cooldown: CooldownConfig {
+                first: Duration::from_millis(250),
+                max: Duration::from_secs(2),
+                ..CooldownConfig::DEFAULT
+            },
+        },
+        ..Self::PRODUCT
+    };
+
+    pub(super) fn is(&self, cripple: Cripple) -> bool {
+        self.cripple == Some(cripple)
+    }
+}
+
+/// How often shards report and control publishes.
+pub(super) const INTERVAL: Duration = Duration::from_millis(limits::RANKING_INTERVAL_MS_DEFAULT);
