@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::{METHODS, Reply};
 use crate::jsonrpc::{MethodInfo, default_deadline};
-use crate::routing::{Attempt, Attempts, Demand, Random, RowIndex};
+use crate::routing::{Attempt, Attempts, Demand, Place, Random, RowIndex};
 use crate::time::Instant;
 
 pub(super) struct Call {
@@ -93,18 +93,20 @@ impl Call {
 /// An attempt under way.
 pub(super) struct Flight {
     pub(super) attempt: Attempt,
+    /// Its place in what may be under way at the provider.
+    pub(super) place: Place,
     pub(super) sent: Instant,
     pub(super) ends: Instant,
     pub(super) reply: Reply,
 }
 
 impl Flight {
-    pub(super) fn new(attempt: Attempt, now: Instant, reply: Reply) -> Self {
+    pub(super) fn new(attempt: Attempt, place: Place, now: Instant, reply: Reply) -> Self {
         let ends = match reply {
             Reply::Answer(took) | Reply::Refused(took) | Reply::Garbage(took) | Reply::Limited(took, _) => now + took,
             Reply::Silent => Instant::NEVER,
         };
-        Self { sent: now, ends: ends.min(attempt.first_byte_by), reply, attempt }
+        Self { sent: now, ends: ends.min(attempt.first_byte_by), reply, attempt, place }
     }
 
     pub(super) fn is_late(&self) -> bool {

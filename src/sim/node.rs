@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::call::{Call, Flight};
 use super::control::Control;
 use super::settings::{Cripple, Settings};
-use super::world::Reply;
+use super::world::{METHODS, Provider, Reply, World};
 use crate::jsonrpc::MethodClass;
 use crate::routing::{
-    Attempts, FIRST_SHARE, Facts, Failure, Footing, Health, HedgeBudget, Hedging, Loser, Next, Outcome, Providers,
-    Ranker, RowIndex, Shows, Standing, Step, Tally, Trial,
+    Allotment, Attempts, FIRST_SHARE, Facts, Failure, Footing, Health, HedgeBudget, Hedging, Loser, Month, Next,
+    Outbound, OutboundConfig, Outcome, Place, Plan, Providers, Ranker, RowIndex, Shows, Standing, Step, Tally, Trial,
 };
 use crate::time::Instant;
 
@@ -18,6 +18,10 @@ pub(super) struct Node {
     pub(super) settings: Settings,
     pub(super) shards: Vec<Shard>,
     pub(super) standings: Vec<Standing>,
+    /// What we may send each provider, and what we have sent.
+    told: Vec<OutboundConfig>,
+    plans: Vec<Plan>,
+    outbounds: Vec<Outbound>,
     pub(super) control: Control,
 }
 
@@ -25,6 +29,7 @@ pub(super) struct Shard {
     pub(super) ranker: Ranker,
     pub(super) in_flight: Vec<u32>,
     budget: HedgeBudget,
+    allotments: Vec<Allotment>,
     /// What was measured since the last report, by row and provider.
     pub(super) cells: Vec<Cell>,
 }
@@ -44,7 +49,12 @@ pub(super) struct Judged {
 }
 
 impl Node {
-    pub(super) fn new(providers: usize, shards: usize, seed: u64, settings: &Settings) -> Self {
+    pub(super) fn new(world: &World, seed: u64, settings: &Settings) -> Self {
+        let (providers, shards) = (world.providers.len(), world.shards);
+        let told = |provider: &Provider| {
+            if settings.is(Cripple::ForgetsPlans) { OutboundConfig::DEFAULT } else { provider.told }
+        };
+        let told: Vec<_> = world.providers.iter().map(told).collect();
         Self {
             settings: *settings,
             shards: (0..shards)
@@ -52,10 +62,14 @@ impl Node {
                     ranker: Ranker::new(providers, seed.wrapping_mul(31).wrapping_add(shard as u64)),
                     in_flight: vec![0; providers],
                     budget: HedgeBudget::new(),
+                    allotments: vec![Allotment::default(); providers],
                     cells: vec![Cell::default(); providers * MethodClass::ALL.len()],
                 })
                 .collect(),
             standings: (0..providers).map(|_| Standing::new()).collect(),
+            plans: told.iter().map(|&told| Plan::new(told, Month::default())).collect(),
+            told,
+            outbounds: (0..providers).map(|_| Outbound::new()).collect(),
             control: Control::new(providers, shards, settings),
         }
     }
@@ -84,16 +98,50 @@ impl Node {
         call: &mut Call,
         ask: impl FnOnce(&mut Attempts<()>, &mut Parts<'_>, &Candidates<'_>) -> Step,
     ) -> (Step, Vec<usize>) {
-        let Shard { ranker, in_flight, budget, .. } = &mut self.shards[call.shard];
+        let Shard { ranker, in_flight, budget, allotments, .. } = &mut self.shards[call.shard];
         let candidates = Candidates {
             settings: &self.settings,
             standings: &self.standings,
             in_flight,
+            outbound: (&self.outbounds, &self.plans, allotments),
+            units: METHODS[call.method].units,
             draw: call.draw,
             trials: RefCell::default(),
         };
         let step = ask(&mut call.attempts, &mut Parts { ranker, budget }, &candidates);
         (step, candidates.trials.into_inner())
+    }
+
+    /// Takes what an attempt of `call` at `provider` needs. A shard of its own thread may find that another was faster, and
+    /// goes on as after a failure that sent nothing; here nobody is.
+    pub(super) fn take(&mut self, now: Instant, call: &Call, provider: usize) -> Option<Place> {
+        let shard = &mut self.shards[call.shard];
+        shard.in_flight[provider] += 1;
+        let (plan, units) = (&self.plans[provider], METHODS[call.method].units);
+        self.outbounds[provider].take(now, units, plan, &mut shard.allotments[provider]).ok()
+    }
+
+    /// An attempt is over, however it ended.
+    pub(super) fn leave(&mut self, call: &Call, flight: Flight) {
+        let Flight { attempt, place, .. } = flight;
+        self.shards[call.shard].in_flight[attempt.provider] -= 1;
+        if !self.settings.is(Cripple::KeepsPlaces) {
+            self.outbounds[attempt.provider].leave(place);
+        }
+    }
+
+    /// Whether no shard may send `provider` a call of `units` now.
+    pub(super) fn is_full(&self, now: Instant, provider: usize, units: u32) -> bool {
+        let full = |shard: &Shard| {
+            let own = &shard.allotments[provider];
+            self.outbounds[provider].full(now, units, &self.plans[provider], own).is_some()
+        };
+        self.shards.iter().all(full)
+    }
+
+    /// Places in flight that are taken.
+    pub(super) fn places_taken(&self) -> u32 {
+        self.outbounds.iter().map(Outbound::in_flight).sum()
     }
 
     /// What may be done about a call's attempt at `provider` that takes its time.
@@ -123,6 +171,9 @@ impl Node {
         };
         let news = Outcome { health, class, sent: flight.sent, trial: flight.attempt.trial.as_ref(), draw: call.draw };
         standing.on_outcome(now, &news, &self.settings.standing);
+        if let Health::Cooldown(_) = health {
+            self.outbounds[provider].on_limited(now, flight.sent, &self.told[provider]);
+        }
         let took = now.since(flight.sent);
         let shard = &mut self.shards[call.shard];
         shard.cell(call.row, provider).count(health, took);
@@ -137,13 +188,11 @@ impl Node {
         if let Some(trial) = &flight.attempt.trial {
             self.standings[loser.provider].release_trial(trial);
         }
-        let shard = &mut self.shards[call.shard];
         if let Shows::AtLeast(_had) = loser.shows {
             // A stand-in for an outcome of its own: beyond all answers, which at a percentile below that of the hedge's
             // delay is the same as a sample of at least that long. Were it nothing, exploring a stalled one were in vain.
-            shard.cell(call.row, loser.provider).tally.late += 1;
+            self.shards[call.shard].cell(call.row, loser.provider).tally.late += 1;
         }
-        shard.in_flight[loser.provider] -= 1;
     }
 }
 
@@ -207,8 +256,18 @@ struct Candidates<'a> {
     settings: &'a Settings,
     standings: &'a [Standing],
     in_flight: &'a [u32],
+    outbound: (&'a [Outbound], &'a [Plan], &'a [Allotment]),
+    /// What the call counts as.
+    units: u32,
     draw: u64,
     trials: RefCell<Vec<usize>>,
+}
+
+impl Candidates<'_> {
+    fn has_room(&self, provider: usize, now: Instant) -> bool {
+        let (outbounds, plans, allotments) = self.outbound;
+        outbounds[provider].full(now, self.units, &plans[provider], &allotments[provider]).is_none()
+    }
 }
 
 impl Providers for Candidates<'_> {
@@ -226,7 +285,7 @@ impl Providers for Candidates<'_> {
             weight: 1,
             in_flight: self.in_flight[provider],
             supports: true,
-            room: true,
+            room: self.has_room(provider, now),
         }
     }
 

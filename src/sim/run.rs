@@ -57,7 +57,7 @@ enum Event {
 
 impl Run {
     pub(super) fn new(world: World, seed: u64, strategy: Strategy, settings: &Settings) -> Self {
-        let node = Node::new(world.providers.len(), world.shards, seed, settings);
+        let node = Node::new(&world, seed, settings);
         let mut run = Self {
             now: Instant::START,
             seed,
@@ -177,10 +177,12 @@ impl Run {
         let (provider, number) = (attempt.provider, attempt.number);
         call.explored |= attempt.explored.is_some();
         call.asked.push(provider);
-        self.node.shards[call.shard].in_flight[provider] += 1;
+        let place = self.node.take(self.now, call, provider);
+        self.holds(place.is_some(), "room that was not there");
+        let Some(place) = place else { unreachable!("it holds") };
         let (z, luck) = call.luck(number);
-        let reply = self.world.providers[provider].reply(self.now, METHODS[call.method].cost, z, luck);
-        let flight = Flight::new(attempt, self.now, reply);
+        let reply = self.world.providers[provider].reply(self.now, &METHODS[call.method], z, luck);
+        let flight = Flight::new(attempt, place, self.now, reply);
         watcher.on_attempt(self, call, &flight, trials);
         self.push(flight.ends, Event::Ends(call.number, number));
         call.flights.push(flight);
@@ -203,9 +205,9 @@ impl Run {
         let Some(mut call) = self.calls[number].take_if(runs) else { return };
         let Some(flight) = call.take_flight(attempt) else { unreachable!("it runs") };
         let provider = flight.attempt.provider;
-        self.node.shards[call.shard].in_flight[provider] -= 1;
         let judged = self.node.note(self.now, &call, &flight);
         watcher.on_end(self, &call, &flight);
+        self.leaves(&call, flight);
         if let Some(failure) = judged.failure {
             call.unsent &= !failure.sent;
             call.attempts.on_failure(attempt, failure);
@@ -223,8 +225,14 @@ impl Run {
             let Some(flight) = call.take_flight(loser.number) else { unreachable!("who loses was under way") };
             self.node.lost(&call, &flight, loser);
             watcher.on_lost(self, &call, &flight);
+            self.leaves(&call, flight);
         }
         self.done(call, watcher);
+    }
+
+    fn leaves(&mut self, call: &Call, flight: Flight) {
+        self.world.providers[flight.attempt.provider].used.on_end();
+        self.node.leave(call, flight);
     }
 
     fn keep(&mut self, call: Box<Call>) {

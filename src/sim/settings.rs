@@ -28,6 +28,10 @@ pub(super) enum Cripple {
     RepeatsAll,
     /// It gives a trial's place back while the trial runs.
     FreesTrials,
+    /// It knows no plan.
+    ForgetsPlans,
+    /// Places in flight of calls that have ended stay taken.
+    KeepsPlaces,
     /// It lets the loser of a hedged call run on, and takes its answer too.
     KeepsLosers,
 }

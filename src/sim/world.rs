@@ -4,10 +4,11 @@
 //! side. Written with `z` and not drawn inside, so that any percentile is known exactly (the oracle's knowledge), and
 //! one call's luck can be held against two providers (`z` in common: the difference is theirs).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::jsonrpc::{MethodInfo, info};
-use crate::routing::Random;
+use crate::routing::{OutboundConfig, Random, TuningConfig};
 use crate::time::Instant;
 
 /// The normal deviate of a percentile, for those that tests ask for.
@@ -23,10 +24,10 @@ pub(super) fn deviate(part: f64) -> f64 {
 
 /// The methods that are called, the first ones in all worlds.
 pub(super) const METHODS: [Method; 3] = [
-    Method { name: "eth_getBalance", cost: 1.0 },
-    Method { name: "eth_call", cost: 1.6 },
+    Method { name: "eth_getBalance", cost: 1.0, units: 1 },
+    Method { name: "eth_call", cost: 1.6, units: 3 },
     // May not be sent twice, unlike a raw transaction.
-    Method { name: "eth_sendTransaction", cost: 2.0 },
+    Method { name: "eth_sendTransaction", cost: 2.0, units: 5 },
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,8 @@ pub(super) struct Method {
     name: &'static str,
     /// What it takes beside a read.
     pub(super) cost: f64,
+    /// What vendors count it as.
+    pub(super) units: u32,
 }
 
 impl Method {
@@ -68,6 +71,47 @@ pub(super) struct Provider {
     #[allow(dead_code, reason = "read by heads, when they join")]
     pub(super) head_offset: i64,
     pub(super) bucket: (f64, Instant),
+    /// What was bought from it, beyond which it refuses; and what the operator has written in the config.
+    pub(super) plan: OutboundConfig,
+    pub(super) told: OutboundConfig,
+    /// What of the plan is used.
+    pub(super) used: Used,
+}
+
+/// A vendor's count, by the strictest reading: any span of one second.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Used {
+    /// Calls of the last second, with their units.
+    second: VecDeque<(Instant, u32)>,
+    month: u64,
+    under_way: u32,
+}
+
+impl Used {
+    /// One more call; whether the plan allows it.
+    pub(super) fn on_call(&mut self, now: Instant, units: u32, plan: &OutboundConfig) -> bool {
+        while self.second.front().is_some_and(|&(at, _)| now.since(at) >= Duration::from_secs(1)) {
+            self.second.pop_front();
+        }
+        self.second.push_back((now, units));
+        self.under_way += 1;
+        self.month += u64::from(units);
+        let in_second = self.second.iter().map(|&(_, units)| units).sum::<u32>();
+        plan.in_flight.is_none_or(|most| self.under_way <= most)
+            && plan.calls_per_second.is_none_or(|most| self.second.len() <= most as usize)
+            && plan.units_per_second.is_none_or(|most| in_second <= most)
+            && plan.units_per_month.is_none_or(|most| self.month <= most)
+    }
+
+    /// The last one is taken back: it was refused.
+    fn refuse(&mut self, units: u32) {
+        self.second.pop_back();
+        self.month -= u64::from(units);
+    }
+
+    pub(super) fn on_end(&mut self) {
+        self.under_way -= 1;
+    }
 }
 
 /// Moments at which a drifting provider's latency changes.
@@ -119,14 +163,21 @@ impl Provider {
     }
 
     /// What it says to a call sent now.
-    pub(super) fn reply(&mut self, now: Instant, cost: f64, z: f64, luck: f64) -> Reply {
-        let took = self.latency(now, cost, z);
+    pub(super) fn reply(&mut self, now: Instant, method: &Method, z: f64, luck: f64) -> Reply {
+        let took = self.latency(now, method.cost, z);
         let round_trip = Duration::from_secs_f64(self.base_ms / 4e3);
+        let within = self.used.on_call(now, method.units, &self.plan);
+        if !within {
+            self.used.refuse(method.units);
+        }
         if self.is_dead(now) {
             return Reply::Refused(round_trip);
         }
         if self.active(now).any(|kind| kind == Kind::Stall) {
             return Reply::Silent;
+        }
+        if !within {
+            return Reply::Limited(round_trip, None);
         }
         if self.refuses(now) {
             return Reply::Limited(round_trip, self.limit.and_then(|(_, retry_after)| retry_after));
@@ -153,7 +204,9 @@ impl Provider {
 
     /// Nothing is wrong with it, nor was within `calm` before.
     pub(super) fn is_well(&self, now: Instant, calm: Duration) -> bool {
-        self.limit.is_none() && self.faults.iter().all(|fault| now < fault.from || fault.until + calm <= now)
+        self.limit.is_none()
+            && self.told == self.plan
+            && self.faults.iter().all(|fault| now < fault.from || fault.until + calm <= now)
     }
 
     fn active(&self, now: Instant) -> impl Iterator<Item = Kind> {
@@ -216,6 +269,9 @@ pub(super) fn troubled(seed: u64, span: Duration) -> World {
             let retry_after = (random.next_unit() < 0.5).then(|| Duration::from_secs(1 + random.next_u64() % 3));
             provider.limit = Some((between(random, 5.0, 60.0), retry_after));
         }
+        if provider.limit.is_none() && random.next_unit() < 0.4 {
+            (provider.plan, provider.told) = plan(random);
+        }
         provider.head_offset = [0, 0, -10, 1_000_000][random.next_u64() as usize % 4];
         provider
     });
@@ -247,6 +303,28 @@ fn faults(random: &mut Random, span_s: f64) -> Vec<Fault> {
             Fault { from: at(from), until: at(until), kind }
         })
         .collect()
+}
+
+/// What was bought, and what is written in the config: the same, or twice as much by mistake, to be tuned down.
+fn plan(random: &mut Random) -> (OutboundConfig, OutboundConfig) {
+    let mut some = |part: f64, low: u32, high: u32| {
+        let drawn = low + random.next_u64() as u32 % (high - low);
+        (random.next_unit() < part).then_some(drawn)
+    };
+    let plan = OutboundConfig {
+        calls_per_second: some(0.6, 3, 60).or(some(0.3, 200, 400)),
+        units_per_second: some(0.4, 10, 120).or(some(0.3, 200, 900)),
+        units_per_month: some(0.1, 100, 2_000).map(u64::from),
+        in_flight: some(0.4, 1, 12),
+        burst_percent: some(0.5, 0, 60).unwrap_or(OutboundConfig::DEFAULT.burst_percent),
+        tuning: None,
+    };
+    let twice = OutboundConfig {
+        calls_per_second: plan.calls_per_second.map(|calls| calls * 2),
+        tuning: Some(TuningConfig::DEFAULT),
+        ..plan
+    };
+    if random.next_unit() < 0.2 { (plan, twice) } else { (plan, plan) }
 }
 
 pub(super) fn at(seconds: f64) -> Instant {

@@ -5,6 +5,7 @@
 //! | every call is brought to one end, once | exactly |
 //! | attempts | at most three, two at once, no provider twice, none begun after the deadline, none waiting past it |
 //! | hedges | of repeatable calls, after the floor, at most the budget's share of a shard's calls, and over any stretch of them what may be saved besides |
+//! | plans | any second of calls, of units, and what is in flight, within what the config says; no refusal where it is right |
 //! | trials | one at a time per provider, within its lease, of a breaker that a run opened |
 //! | exploration | while a class has traffic, each open provider is asked within `explore_stale` and [`starving::EXPLORED_WITHIN`] |
 //! | a well provider | its gate is shut no longer than the longest back-off and a lease after its last fault |
@@ -16,6 +17,7 @@
 mod calls;
 mod gates;
 mod hedges;
+mod plans;
 mod starving;
 
 use std::time::Duration;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use self::calls::Calls;
 use self::gates::Gates;
 use self::hedges::Hedges;
+use self::plans::Plans;
 use self::starving::Starving;
 use super::call::{Call, Flight};
 use super::run::{Run, Watcher};
@@ -43,6 +46,7 @@ struct Checks {
     calls: Calls,
     hedges: Hedges,
     gates: Gates,
+    plans: Plans,
     starving: Starving,
 }
 
@@ -53,13 +57,14 @@ impl Checks {
             calls: Calls::new(promised),
             hedges: Hedges::new(world.shards, promised),
             gates: Gates::new(world, promised),
+            plans: Plans::new(world),
             starving: Starving::new(world, promised),
         }
     }
 
     fn each(&mut self, tell: impl FnMut(&mut dyn Watcher)) {
-        let Self { calls, hedges, gates, starving } = self;
-        let all: [&mut dyn Watcher; 4] = [calls, hedges, gates, starving];
+        let Self { calls, hedges, gates, plans, starving } = self;
+        let all: [&mut dyn Watcher; 5] = [calls, hedges, gates, plans, starving];
         all.into_iter().for_each(tell);
     }
 }
@@ -99,6 +104,7 @@ fn play(seed: u64, span: Duration, settings: &Settings, promised: &Settings) -> 
     let mut run = Run::new(world, seed, strategy, settings);
     run.play(&mut checks);
     checks.calls.settle(&run);
+    run.holds(run.node.places_taken() == 0, "a place in flight that nobody handed in");
     checks
 }
 
@@ -117,32 +123,53 @@ fn asked() -> (Option<u64>, Option<u64>) {
     (number("LIVECHAIN_SIM_SEED"), number("LIVECHAIN_SIM_SECONDS"))
 }
 
+/// What was seen over all seeds.
+#[derive(Debug, Default)]
+struct Seen {
+    calls: usize,
+    answered: usize,
+    hedges: usize,
+    hedges_won: usize,
+    planned: usize,
+    refused: usize,
+    longest_shut: Duration,
+    longest_unseen: Duration,
+    most_dead_calls: usize,
+}
+
+impl Seen {
+    fn add(&mut self, checks: &Checks) {
+        let Checks { calls, hedges, gates, plans, starving } = checks;
+        self.calls += calls.done;
+        self.answered += calls.answered;
+        self.hedges += hedges.made;
+        self.hedges_won += hedges.won;
+        self.planned += plans.calls;
+        self.refused += plans.refused;
+        self.longest_shut = self.longest_shut.max(gates.longest_shut);
+        self.longest_unseen = self.longest_unseen.max(starving.longest);
+        self.most_dead_calls = self.most_dead_calls.max(gates.most_dead);
+    }
+
+    /// Whether what is checked happens at all.
+    fn is_telling(&self) -> bool {
+        let often = [self.hedges, self.hedges_won, self.planned].into_iter().all(|times| times > 1_000);
+        often && self.refused > 10
+    }
+}
+
 #[test]
 fn they_hold_in_a_thousand_troubled_worlds() {
     let (seed, seconds) = asked();
-    let (mut calls, mut answered, mut hedges, mut won) = (0, 0, 0, 0);
-    let (mut shut, mut unseen, mut dead) = (Duration::ZERO, Duration::ZERO, 0);
+    let mut seen = Seen::default();
     for seed in seed.map_or(0..SEEDS, |seed| seed..seed + 1) {
         let span = if seed.is_multiple_of(LONG_EVERY) { SPAN_LONG } else { SPAN };
         let span = seconds.map_or(span, Duration::from_secs);
         let settings = settings_of(seed, if span > SPAN_LONG { &Settings::PRODUCT } else { &Settings::SMALL });
-        let checks = play(seed, span, &settings, &settings);
-        calls += checks.calls.done;
-        answered += checks.calls.answered;
-        hedges += checks.hedges.made;
-        won += checks.hedges.won;
-        shut = shut.max(checks.gates.longest_shut);
-        unseen = unseen.max(checks.starving.longest);
-        dead = dead.max(checks.gates.most_dead);
+        seen.add(&play(seed, span, &settings, &settings));
     }
-    println!(
-        "{calls} calls, {answered} answered, {hedges} hedged and {won} of those faster; at most, a well provider was \
-         shut out for {shut:?} and an open one unseen for {unseen:?}, and a dead one had {dead} calls of a shard in a \
-         minute"
-    );
-    if seed.is_none() {
-        assert!(hedges > 1_000 && won > 100, "what is checked happens");
-    }
+    println!("{seen:#?}");
+    assert!(seed.is_some() || seen.is_telling());
 }
 
 /// Plays until the checks find out a node that promises `Settings::SMALL` and has been `changed`.
@@ -212,6 +239,18 @@ fn hedging_too_soon_is_found_out() {
         let soon = Duration::from_millis(5);
         settings.hedge = settings.hedge.map(|hedge| HedgeConfig { floor: soon, cap: soon, ..hedge });
     });
+}
+
+#[test]
+#[should_panic(expected = "beyond the plan")]
+fn a_plan_that_is_not_kept_is_found_out() {
+    find_out(SPAN, |settings| settings.cripple = Some(Cripple::ForgetsPlans));
+}
+
+#[test]
+#[should_panic(expected = "nobody handed in")]
+fn places_that_stay_taken_are_found_out() {
+    find_out(SPAN, |settings| settings.cripple = Some(Cripple::KeepsPlaces));
 }
 
 #[test]

@@ -45,8 +45,11 @@ impl Watcher for Starving {
         // What may not be repeated is never sent for evidence alone.
         let rows = METHODS[..run.world.methods].iter().map(super::super::world::Method::info);
         let rows: Vec<_> = rows.filter(|info| info.repeatable).map(|info| RowIndex::from(info.class)).collect();
+        // A method dear enough that what has no room for it may still have some for others.
+        let units = METHODS.iter().map(|method| method.units).max().unwrap_or(1);
         for provider in 0..run.world.providers.len() {
-            let open = run.node.standings[provider].gate(run.now) == Gate::Open;
+            let open =
+                run.node.standings[provider].gate(run.now) == Gate::Open && !run.node.is_full(run.now, provider, units);
             for row in &rows {
                 let unseen = &mut self.unseen[provider * ROWS_MAX + row.index()];
                 if !open {
