@@ -4,14 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::node::{Cell, Shard};
+use super::ratio::Ratios;
 use super::settings::Settings;
 use crate::jsonrpc::MethodClass;
-use crate::routing::{Board, Gate, ROWS_MAX, Ranking, RowIndex, Standing, Tally};
+use crate::routing::{Board, Gate, ROWS_MAX, Random, Ranking, RowIndex, Standing, Tally, Transition};
 use crate::time::Instant;
 
 pub(super) struct Control {
     board: Board,
+    settings: Settings,
+    ratios: Ratios,
+    /// For the moments of retry.
+    random: Random,
     providers: usize,
+    /// Calls under way, by shard and provider, as shards last told.
+    gauges: Vec<Vec<u32>>,
     /// In microseconds, by row and provider; 0 where nothing is known.
     p95_us: Vec<f64>,
 }
@@ -21,28 +28,49 @@ impl Control {
         let slots: Vec<_> = (0..providers as u64).collect();
         Self {
             board: Board::new(Instant::START, &slots, shards, settings.ranking),
+            settings: *settings,
+            ratios: Ratios::new(providers, settings.ratio_window),
+            random: Random::new(7),
             providers,
+            gauges: vec![vec![0; providers]; shards],
             p95_us: vec![0.0; ROWS_MAX * providers],
         }
     }
 
     /// The rows of shard `number` arrive.
     pub(super) fn merge(&mut self, now: Instant, number: usize, shard: &mut Shard) {
+        self.gauges[number].clone_from(&shard.in_flight);
         for (index, cell) in shard.cells.iter_mut().enumerate() {
             let Cell { answers_us, tally } = cell;
             let Some(row) = RowIndex::at(index / self.providers).filter(|_| *tally != Tally::default()) else {
                 continue;
             };
-            self.board.merge_values(now, number, (index % self.providers) as u64, row, answers_us, tally);
+            let provider = index % self.providers;
+            self.board.merge_values(now, number, provider as u64, row, answers_us, tally);
+            self.ratios.add(now, provider, tally);
             answers_us.clear();
             *tally = Tally::default();
         }
     }
 
+    /// Opens the breakers of those that fail too much, while another can be asked; answers which, and how that changed them.
+    pub(super) fn judge(&mut self, now: Instant, standings: &[Standing]) -> Vec<(usize, Transition)> {
+        let is_open = |provider: usize| standings[provider].gate(now) == Gate::Open;
+        let mut opened = Vec::new();
+        for (provider, standing) in standings.iter().enumerate() {
+            let spare = (0..self.providers).any(|other| other != provider && is_open(other));
+            let Some(closed) = standing.closed_at().filter(|_| spare) else { continue };
+            let Some(counts) = self.ratios.counts(now, provider, closed) else { continue };
+            let change = standing.on_counts(now, &counts, &self.settings.standing, self.random.next_u64());
+            opened.extend(change.map(|change| (provider, change)));
+        }
+        opened
+    }
+
     /// Control's word, as of now.
-    pub(super) fn publish(&mut self, now: Instant, shards: &[Shard], standings: &[Standing]) -> Arc<Ranking> {
+    pub(super) fn publish(&mut self, now: Instant, standings: &[Standing]) -> Arc<Ranking> {
         for provider in 0..self.providers {
-            let in_flight = shards.iter().map(|shard| u64::from(shard.in_flight[provider])).sum();
+            let in_flight = self.gauges.iter().map(|shard| u64::from(shard[provider])).sum();
             self.board.on_in_flight(provider as u64, in_flight);
         }
         let ranking = self.board.publish(now, |provider| standings[provider].gate(now) == Gate::Open);

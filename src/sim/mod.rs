@@ -14,7 +14,7 @@
 //! arrive, and how old the news is that shards and control have of each other. One thread, one queue, time a number:
 //! the same seed is the same run, to the microsecond.
 //!
-//! `cargo test sim` runs many small worlds. `LIVECHAIN_SIM_SEED=n` runs that one alone; `LIVECHAIN_SIM_SECONDS=s` gives
+//! `cargo test sim` runs many small worlds. `LIVECHAIN_SIM_SEED=n` runs that one alone, `LIVECHAIN_SIM_SEEDS=n` as many; `LIVECHAIN_SIM_SECONDS=s` gives
 //! a world with the product's own settings that many virtual seconds, days if wanted; `LIVECHAIN_SIM_CSV=FILE` writes
 //! chosen against best of the regret world. A failure prints its seed and the line that replays it.
 
@@ -25,6 +25,7 @@ mod call;
 mod control;
 mod invariants;
 mod node;
+mod ratio;
 mod regret;
 mod run;
 mod settings;

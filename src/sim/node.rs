@@ -10,7 +10,8 @@ use super::world::{METHODS, Provider, Reply, World};
 use crate::jsonrpc::MethodClass;
 use crate::routing::{
     Allotment, Attempts, FIRST_SHARE, Facts, Failure, Footing, Health, HedgeBudget, Hedging, Loser, Month, Next,
-    Outbound, OutboundConfig, Outcome, Place, Plan, Providers, Ranker, RowIndex, Shows, Standing, Step, Tally, Trial,
+    Outbound, OutboundConfig, Outcome, Place, Plan, Providers, Ranker, RowIndex, Shows, Standing, Step, Tally,
+    Transition, Trial,
 };
 use crate::time::Instant;
 
@@ -45,6 +46,8 @@ pub(super) struct Judged {
     pub(super) health: Option<Health>,
     /// `None`: an answer.
     pub(super) failure: Option<Failure<()>>,
+    /// What it changed.
+    pub(super) changed: Option<Transition>,
     timed: bool,
 }
 
@@ -161,7 +164,7 @@ impl Node {
     /// An attempt has ended: what `note` and `Report` of the shard do.
     pub(super) fn note(&mut self, now: Instant, call: &Call, flight: &Flight) -> Judged {
         let (provider, class) = (flight.attempt.provider, call.info.class);
-        let judged = judge(flight, class, call.deadline);
+        let mut judged = judge(flight, class, call.deadline);
         let standing = &self.standings[provider];
         let Some(health) = judged.health else {
             if let Some(trial) = &flight.attempt.trial {
@@ -170,7 +173,7 @@ impl Node {
             return judged;
         };
         let news = Outcome { health, class, sent: flight.sent, trial: flight.attempt.trial.as_ref(), draw: call.draw };
-        standing.on_outcome(now, &news, &self.settings.standing);
+        judged.changed = standing.on_outcome(now, &news, &self.settings.standing).breaker;
         if let Health::Cooldown(_) = health {
             self.outbounds[provider].on_limited(now, flight.sent, &self.told[provider]);
         }
@@ -236,7 +239,7 @@ fn rounded(us: u64) -> u64 {
 fn judge(flight: &Flight, class: MethodClass, deadline: Duration) -> Judged {
     let failed = |health, sent, timed| {
         let failure = Failure { next: Next::FailOver, sent, unsupported: false, relayable: None };
-        Judged { health, failure: Some(failure), timed }
+        Judged { health, failure: Some(failure), changed: None, timed }
     };
     if flight.is_late() {
         let had = flight.attempt.first_byte_by.since(flight.sent);
@@ -244,7 +247,7 @@ fn judge(flight: &Flight, class: MethodClass, deadline: Duration) -> Judged {
         return failed(health, true, health.is_some());
     }
     match flight.reply {
-        Reply::Answer(_) => Judged { health: Some(Health::Good), failure: None, timed: true },
+        Reply::Answer(_) => Judged { health: Some(Health::Good), failure: None, changed: None, timed: true },
         Reply::Refused(_) => failed(Some(Health::Failure), false, false),
         Reply::Garbage(_) => failed(Some(Health::Failure), true, false),
         Reply::Limited(_, retry_after) => failed(Some(Health::Cooldown(retry_after)), false, false),

@@ -9,7 +9,7 @@ use super::call::{Call, Drawn, Flight};
 use super::node::Node;
 use super::settings::{Cripple, INTERVAL, Settings};
 use super::world::{METHODS, World, between, normal};
-use crate::routing::{Attempt, Demand, Random, Ranking, RowIndex, Step, Strategy};
+use crate::routing::{Attempt, Demand, Random, Ranking, RowIndex, Step, Strategy, Transition};
 use crate::time::Instant;
 
 /// How long control's word is under way to a shard: a doorbell, and the request that the shard is at.
@@ -23,6 +23,8 @@ pub(super) trait Watcher {
     /// An attempt is cancelled.
     fn on_lost(&mut self, _run: &Run, _call: &Call, _flight: &Flight) {}
     fn on_done(&mut self, _run: &Run, _call: &Call) {}
+    /// A breaker has opened or closed; `by_ratio`: control's counts have opened it.
+    fn on_change(&mut self, _run: &Run, _provider: usize, _change: Transition, _by_ratio: bool) {}
     fn on_publish(&mut self, _run: &Run) {}
 }
 
@@ -206,6 +208,9 @@ impl Run {
         let Some(flight) = call.take_flight(attempt) else { unreachable!("it runs") };
         let provider = flight.attempt.provider;
         let judged = self.node.note(self.now, &call, &flight);
+        if let Some(change) = judged.changed {
+            watcher.on_change(self, provider, change, false);
+        }
         watcher.on_end(self, &call, &flight);
         self.leaves(&call, flight);
         if let Some(failure) = judged.failure {
@@ -246,8 +251,10 @@ impl Run {
     }
 
     fn publishes(&mut self, watcher: &mut dyn Watcher) {
-        let Node { control, shards, standings, .. } = &mut self.node;
-        let ranking = control.publish(self.now, shards, standings);
+        for (provider, change) in self.node.control.judge(self.now, &self.node.standings) {
+            watcher.on_change(self, provider, change, true);
+        }
+        let ranking = self.node.control.publish(self.now, &self.node.standings);
         self.news.push(Some(ranking));
         for shard in 0..self.node.shards.len() {
             let takes = Duration::from_secs_f64(between(&mut self.random, NEWS_TAKE.0, NEWS_TAKE.1));

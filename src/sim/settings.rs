@@ -10,6 +10,8 @@ use crate::routing::{BreakerConfig, CooldownConfig, HedgeConfig, RankingConfig, 
 pub(super) struct Settings {
     pub(super) ranking: RankingConfig,
     pub(super) standing: StandingConfig,
+    /// Over which control counts failures.
+    pub(super) ratio_window: Duration,
     /// That a call may make, hedges included.
     pub(super) attempts_max: u8,
     /// `None`: no call is hedged.
@@ -41,6 +43,7 @@ impl Settings {
     pub(super) const PRODUCT: Self = Self {
         ranking: RankingConfig::DEFAULT,
         standing: StandingConfig { breaker: BreakerConfig::DEFAULT, cooldown: CooldownConfig::DEFAULT },
+        ratio_window: Duration::from_millis(limits::BREAKER_RATIO_WINDOW_MS_DEFAULT),
         attempts_max: 3,
         hedge: None,
         race: false,
@@ -54,6 +57,7 @@ impl Settings {
             breaker: BreakerConfig {
                 cooldown: Duration::from_millis(500),
                 cooldown_max: Duration::from_secs(2),
+                ratio_calls_min: 8,
                 ramp: Duration::from_secs(1),
                 ..BreakerConfig::DEFAULT
             },
@@ -63,6 +67,7 @@ impl Settings {
                 ..CooldownConfig::DEFAULT
             },
         },
+        ratio_window: Duration::from_secs(2),
         ..Self::PRODUCT
     };
 

@@ -7,12 +7,11 @@ use super::super::call::{Call, Flight};
 use super::super::run::{Run, Watcher};
 use super::super::settings::Settings;
 use super::super::world::World;
-use crate::routing::{Admission, Gate, TRIAL_LEASE};
+use crate::routing::{Admission, Gate, TRIAL_LEASE, Transition};
 use crate::time::Instant;
 
-/// Trials of one provider at a time. Holds for a breaker that a run of failures opened, as all are here: control counts
-/// no ratios in these worlds yet, and what a ratio opened tries with several.
-const TRIALS_MAX: usize = 1;
+/// Trials of one provider at a time, where a run of failures opened its breaker.
+const TRIALS_AFTER_RUN_MAX: usize = 1;
 /// A run of failures, those that were under way meanwhile, and the trials of a back-off that has begun anew.
 pub(super) const DEAD_CALLS_MAX: usize = 20;
 /// Until a dead provider's breaker is open for good: answers to calls that it took before it died still end runs of
@@ -25,6 +24,10 @@ pub(super) struct Gates {
     shards: usize,
     /// Trials under way: provider, call and attempt, and when its lease ends.
     trials: Vec<(usize, (usize, u8), Instant)>,
+    /// By provider: whether a ratio opened its breaker, while it is out.
+    by_ratio: Vec<Option<bool>>,
+    /// Times that breakers were opened by runs and by ratios.
+    pub(super) opened: [usize; 2],
     /// By provider: since when its gate is shut although it is well.
     shut: Vec<Option<Instant>>,
     /// By provider and shard: unforced calls to it while it was dead.
@@ -41,6 +44,8 @@ impl Gates {
             settings: *promised,
             shards: world.shards,
             trials: Vec::new(),
+            by_ratio: vec![None; providers],
+            opened: [0; 2],
             shut: vec![None; providers],
             dead: vec![VecDeque::new(); providers * world.shards],
             longest_shut: Duration::ZERO,
@@ -55,7 +60,9 @@ impl Gates {
 
     fn on_trial(&mut self, run: &Run, provider: usize, of: (usize, u8)) {
         let others = self.trials.iter().filter(|&&(other, _, lease)| other == provider && run.now < lease).count();
-        run.holds(others < TRIALS_MAX, "a trial too many beside others");
+        let by_ratio = self.by_ratio[provider] == Some(true);
+        let most = if by_ratio { self.settings.standing.breaker.trials as usize } else { TRIALS_AFTER_RUN_MAX };
+        run.holds(others < most, "a trial too many beside others");
         self.trials.push((provider, of, run.now + TRIAL_LEASE));
     }
 
@@ -93,6 +100,18 @@ impl Watcher for Gates {
 
     fn on_lost(&mut self, run: &Run, call: &Call, flight: &Flight) {
         self.end_trial(run, call, flight);
+    }
+
+    fn on_change(&mut self, _run: &Run, provider: usize, change: Transition, by_ratio: bool) {
+        match change {
+            // A trial that fails opens it for the reason that there was.
+            Transition::Opened { .. } => {
+                let by_ratio = *self.by_ratio[provider].get_or_insert(by_ratio);
+                self.opened[usize::from(by_ratio)] += 1;
+            }
+            Transition::Closed => self.by_ratio[provider] = None,
+            Transition::HalfOpened => {}
+        }
     }
 
     fn on_publish(&mut self, run: &Run) {
