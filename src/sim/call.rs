@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::world::{METHODS, Reply};
 use crate::jsonrpc::{MethodInfo, default_deadline};
-use crate::routing::{Attempt, Attempts, Demand, Place, Random, RowIndex};
+use crate::link::ProbeEnded;
+use crate::routing::{Attempt, Attempts, Demand, Place, Probe, Random, RowIndex, Strategy};
 use crate::time::Instant;
 
 pub(super) struct Call {
@@ -29,6 +30,9 @@ pub(super) struct Call {
     /// No byte of it has left the node.
     pub(super) unsent: bool,
     pub(super) explored: bool,
+    /// It is the node's own question; and what came of it.
+    pub(super) probe: Option<Probe>,
+    pub(super) said: Option<ProbeEnded>,
     /// Who answered, where any did.
     pub(super) answered: Option<usize>,
     /// Times that it was brought to an end: once.
@@ -47,6 +51,15 @@ pub(super) struct Drawn {
 }
 
 impl Call {
+    /// One of the node's own questions.
+    pub(super) fn probe(drawn: Drawn, probe: Probe, timeout: Duration) -> Self {
+        let info = METHODS[drawn.method].info();
+        let (class, row) = (info.class, info.class.into());
+        let demand = Demand { strategy: Strategy::Priority, class, row, repeatable: info.repeatable };
+        let attempts = Attempts::new(demand, drawn.came + timeout, 1).only(probe.provider);
+        Self { deadline: timeout, attempts, probe: Some(probe), ..Self::new(drawn, demand, 1, Duration::ZERO) }
+    }
+
     /// `longer`: by how much its attempts may outlast its deadline, in a node that is not as it should be.
     pub(super) fn new(drawn: Drawn, demand: Demand, attempts_max: u8, longer: Duration) -> Self {
         let Drawn { number, came, shard, method, z, draw } = drawn;
@@ -70,6 +83,8 @@ impl Call {
             asked,
             unsent,
             explored,
+            probe: None,
+            said: None,
             answered,
             done,
         }

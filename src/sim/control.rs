@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::node::{Cell, Shard};
 use super::ratio::Ratios;
 use super::settings::Settings;
+use super::watch::Watch;
 use crate::jsonrpc::MethodClass;
-use crate::routing::{Board, Gate, ROWS_MAX, Random, Ranking, RowIndex, Standing, Tally, Transition};
+use crate::routing::{Board, Footing, Gate, ROWS_MAX, Random, Ranking, RowIndex, Standing, Tally, Transition};
 use crate::time::Instant;
 
 pub(super) struct Control {
@@ -19,6 +20,8 @@ pub(super) struct Control {
     providers: usize,
     /// Calls under way, by shard and provider, as shards last told.
     gauges: Vec<Vec<u32>>,
+    /// Clients' calls that each provider has answered.
+    pub(super) answered: Vec<u64>,
     /// In microseconds, by row and provider; 0 where nothing is known.
     p95_us: Vec<f64>,
 }
@@ -33,6 +36,7 @@ impl Control {
             random: Random::new(7),
             providers,
             gauges: vec![vec![0; providers]; shards],
+            answered: vec![0; providers],
             p95_us: vec![0.0; ROWS_MAX * providers],
         }
     }
@@ -47,6 +51,7 @@ impl Control {
             };
             let provider = index % self.providers;
             self.board.merge_values(now, number, provider as u64, row, answers_us, tally);
+            self.answered[provider] += tally.answers + tally.errors;
             self.ratios.add(now, provider, tally);
             answers_us.clear();
             *tally = Tally::default();
@@ -54,11 +59,10 @@ impl Control {
     }
 
     /// Opens the breakers of those that fail too much, while another can be asked; answers which, and how that changed them.
-    pub(super) fn judge(&mut self, now: Instant, standings: &[Standing]) -> Vec<(usize, Transition)> {
-        let is_open = |provider: usize| standings[provider].gate(now) == Gate::Open;
+    pub(super) fn judge(&mut self, now: Instant, standings: &[Standing], watch: &Watch) -> Vec<(usize, Transition)> {
         let mut opened = Vec::new();
         for (provider, standing) in standings.iter().enumerate() {
-            let spare = (0..self.providers).any(|other| other != provider && is_open(other));
+            let spare = (0..self.providers).any(|other| other != provider && is_open(now, other, standings, watch));
             let Some(closed) = standing.closed_at().filter(|_| spare) else { continue };
             let Some(counts) = self.ratios.counts(now, provider, closed) else { continue };
             let change = standing.on_counts(now, &counts, &self.settings.standing, self.random.next_u64());
@@ -68,12 +72,12 @@ impl Control {
     }
 
     /// Control's word, as of now.
-    pub(super) fn publish(&mut self, now: Instant, standings: &[Standing]) -> Arc<Ranking> {
+    pub(super) fn publish(&mut self, now: Instant, standings: &[Standing], watch: &Watch) -> Arc<Ranking> {
         for provider in 0..self.providers {
             let in_flight = self.gauges.iter().map(|shard| u64::from(shard[provider])).sum();
             self.board.on_in_flight(provider as u64, in_flight);
         }
-        let ranking = self.board.publish(now, |provider| standings[provider].gate(now) == Gate::Open);
+        let ranking = self.board.publish(now, |provider| is_open(now, provider, standings, watch));
         for row in MethodClass::ALL.map(RowIndex::from).into_iter().filter(|&row| ranking.row(row).is_some()) {
             for provider in 0..self.providers {
                 let score = self.board.score(now, row, provider);
@@ -88,4 +92,9 @@ impl Control {
         let p95_us = self.p95_us[row.index() * self.providers + provider];
         (p95_us > 0.0).then(|| Duration::from_secs_f64(p95_us / 1e6))
     }
+}
+
+/// Whether calls can be sent to it.
+fn is_open(now: Instant, provider: usize, standings: &[Standing], watch: &Watch) -> bool {
+    standings[provider].gate(now) == Gate::Open && watch.footing(provider) != Footing::WrongChain
 }

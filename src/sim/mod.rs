@@ -29,4 +29,5 @@ mod ratio;
 mod regret;
 mod run;
 mod settings;
+mod watch;
 mod world;

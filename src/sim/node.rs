@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::call::{Call, Flight};
 use super::control::Control;
 use super::settings::{Cripple, Settings};
+use super::watch::Watch;
 use super::world::{METHODS, Provider, Reply, World};
 use crate::jsonrpc::MethodClass;
 use crate::routing::{
@@ -24,6 +25,7 @@ pub(super) struct Node {
     plans: Vec<Plan>,
     outbounds: Vec<Outbound>,
     pub(super) control: Control,
+    pub(super) watch: Watch,
 }
 
 pub(super) struct Shard {
@@ -74,6 +76,7 @@ impl Node {
             told,
             outbounds: (0..providers).map(|_| Outbound::new()).collect(),
             control: Control::new(providers, shards, settings),
+            watch: Watch::new(providers, world.block_time, seed, settings),
         }
     }
 
@@ -108,6 +111,7 @@ impl Node {
             in_flight,
             outbound: (&self.outbounds, &self.plans, allotments),
             units: METHODS[call.method].units,
+            footing: (&self.watch, call.info.class, call.probe.is_some()),
             draw: call.draw,
             trials: RefCell::default(),
         };
@@ -133,13 +137,15 @@ impl Node {
         }
     }
 
+    /// Whether a shard may send `provider` a call of `units` now.
+    pub(super) fn has_room(&self, now: Instant, shard: usize, provider: usize, units: u32) -> bool {
+        let own = &self.shards[shard].allotments[provider];
+        self.outbounds[provider].full(now, units, &self.plans[provider], own).is_none()
+    }
+
     /// Whether no shard may send `provider` a call of `units` now.
     pub(super) fn is_full(&self, now: Instant, provider: usize, units: u32) -> bool {
-        let full = |shard: &Shard| {
-            let own = &shard.allotments[provider];
-            self.outbounds[provider].full(now, units, &self.plans[provider], own).is_some()
-        };
-        self.shards.iter().all(full)
+        (0..self.shards.len()).all(|shard| !self.has_room(now, shard, provider, units))
     }
 
     /// Places in flight that are taken.
@@ -151,6 +157,7 @@ impl Node {
     pub(super) fn hedging(&self, call: &Call, provider: usize) -> Hedging {
         match &self.settings.hedge {
             None => Hedging::Never,
+            Some(_) if call.probe.is_some() => Hedging::Never,
             Some(_) if self.settings.race && call.method == 0 => Hedging::Race,
             Some(config) => Hedging::After(config.delay(self.p95(call, provider))),
         }
@@ -179,7 +186,9 @@ impl Node {
         }
         let took = now.since(flight.sent);
         let shard = &mut self.shards[call.shard];
-        shard.cell(call.row, provider).count(health, took);
+        if call.probe.is_none() {
+            shard.cell(call.row, provider).count(health, took);
+        }
         if judged.timed {
             shard.ranker.on_answer(provider, class, now, took);
         }
@@ -187,10 +196,8 @@ impl Node {
     }
 
     /// Another attempt was faster, and this one is cancelled.
-    pub(super) fn lost(&mut self, call: &Call, flight: &Flight, loser: Loser) {
-        if let Some(trial) = &flight.attempt.trial {
-            self.standings[loser.provider].release_trial(trial);
-        }
+    pub(super) fn lost(&mut self, call: &Call, loser: Loser) {
+        // A trial keeps its place until its lease ends: given back at once, it would be every next call's.
         if let Shows::AtLeast(_had) = loser.shows {
             // A stand-in for an outcome of its own: beyond all answers, which at a percentile below that of the hedge's
             // delay is the same as a sample of at least that long. Were it nothing, exploring a stalled one were in vain.
@@ -260,6 +267,8 @@ struct Candidates<'a> {
     standings: &'a [Standing],
     in_flight: &'a [u32],
     outbound: (&'a [Outbound], &'a [Plan], &'a [Allotment]),
+    /// Where they stand on the chain, the call's class, and whether it is the node's own question.
+    footing: (&'a Watch, MethodClass, bool),
     /// What the call counts as.
     units: u32,
     draw: u64,
@@ -273,6 +282,20 @@ impl Candidates<'_> {
     }
 }
 
+impl Candidates<'_> {
+    fn footing(&self, provider: usize) -> Footing {
+        let (watch, class, probe) = self.footing;
+        let ignored = |footing: Footing| {
+            self.settings.is(Cripple::IgnoresFooting)
+                || self.settings.is(Cripple::IgnoresLag) && footing != Footing::WrongChain
+        };
+        // The node's own question is what finds it out.
+        Some(watch.footing(provider))
+            .filter(|&footing| !probe && !ignored(footing))
+            .map_or(Footing::InStep, |footing| footing.for_class(class))
+    }
+}
+
 impl Providers for Candidates<'_> {
     fn count(&self) -> usize {
         self.standings.len()
@@ -283,7 +306,7 @@ impl Providers for Candidates<'_> {
         Facts {
             gate: standing.gate(now),
             held: standing.holds_back(now, self.draw, &self.settings.standing),
-            footing: Footing::InStep,
+            footing: self.footing(provider),
             priority: 1,
             weight: 1,
             in_flight: self.in_flight[provider],

@@ -39,7 +39,7 @@ pub(super) struct Ledger {
 
 impl Watcher for Ledger {
     fn on_done(&mut self, run: &Run, call: &Call) {
-        let Some(provider) = call.answered.filter(|_| call.came >= self.from) else { return };
+        let Some(provider) = call.answered.filter(|_| call.came >= self.from && call.probe.is_none()) else { return };
         let cost = METHODS[call.method].cost;
         let ms = |provider: &Provider, z: f64| provider.latency(call.came, cost, z).as_secs_f64() * 1e3;
         let deviate = deviate(self.part);
@@ -91,6 +91,7 @@ fn drifting(seed: u64, count: usize, calls_per_s: f64, span_s: u64, per_step: f6
     World {
         providers: providers.collect(),
         shards: 2,
+        block_time: Duration::from_secs(12),
         calls_per_s,
         bursts: true,
         methods: 1,

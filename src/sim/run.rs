@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::{Call, Drawn, Flight};
-use super::node::Node;
+use super::node::{Judged, Node};
 use super::settings::{Cripple, INTERVAL, Settings};
 use super::world::{METHODS, World, between, normal};
-use crate::routing::{Attempt, Demand, Random, Ranking, RowIndex, Step, Strategy, Transition};
+use crate::limits::REPORTS_EVERY;
+use crate::link::ProbeEnded;
+use crate::routing::{
+    Attempt, Demand, Health, Probe, Question, Random, Ranking, Rest, RowIndex, Step, Strategy, Transition,
+};
 use crate::time::Instant;
 
 /// How long control's word is under way to a shard: a doorbell, and the request that the shard is at.
@@ -35,6 +39,8 @@ pub(super) struct Run {
     pub(super) node: Node,
     strategy: Strategy,
     random: Random,
+    /// How long news takes: a source of its own, for the same reason.
+    delays: Random,
     /// Sets off the calls' draws: numbers of their own, so that a world is the same whatever the node draws in it.
     draws: u64,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
@@ -43,6 +49,9 @@ pub(super) struct Run {
     news: Vec<Option<Arc<Ranking>>>,
     calls: Vec<Option<Box<Call>>>,
     burst_until: Instant,
+    /// Probes that were ever ordered, and ends of which control has not heard.
+    orders: Vec<Probe>,
+    words: Vec<(Probe, ProbeEnded)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +64,10 @@ enum Event {
     Ships(usize),
     Publishes,
     Hears(usize, usize),
+    /// Control hears of probes' ends, and orders those that are due.
+    Reports,
+    /// A shard carries out an order.
+    Probes(usize),
 }
 
 impl Run {
@@ -65,16 +78,20 @@ impl Run {
             seed,
             strategy,
             random: Random::new(seed ^ 0x5eed),
+            delays: Random::new(seed ^ 0xde1a),
             draws: Random::new(seed ^ 0xd4a3).next_u64(),
             queue: BinaryHeap::new(),
             sequence: 0,
             news: Vec::new(),
             calls: Vec::new(),
             burst_until: Instant::START,
+            orders: Vec::new(),
+            words: Vec::new(),
             node,
             world,
         };
         run.push(Instant::START, Event::Arrives);
+        run.push(Instant::START, Event::Reports);
         run.push(Instant::START + INTERVAL, Event::Publishes);
         for shard in 0..run.node.shards.len() {
             let phase = INTERVAL.mul_f64(run.random.next_unit());
@@ -99,7 +116,9 @@ impl Run {
                 }
                 Event::Publishes if !over => self.publishes(watcher),
                 Event::Hears(shard, news) => self.hears(shard, news),
-                Event::Arrives | Event::Ships(_) | Event::Publishes => {}
+                Event::Reports if !over => self.reports(),
+                Event::Probes(order) => self.probes(self.orders[order], watcher),
+                Event::Arrives | Event::Ships(_) | Event::Publishes | Event::Reports => {}
             }
         }
     }
@@ -212,6 +231,7 @@ impl Run {
             watcher.on_change(self, provider, change, false);
         }
         watcher.on_end(self, &call, &flight);
+        call.said = call.probe.map(|probe| self.said(probe, flight.sent, &judged));
         self.leaves(&call, flight);
         if let Some(failure) = judged.failure {
             call.unsent &= !failure.sent;
@@ -228,7 +248,7 @@ impl Run {
                 return;
             }
             let Some(flight) = call.take_flight(loser.number) else { unreachable!("who loses was under way") };
-            self.node.lost(&call, &flight, loser);
+            self.node.lost(&call, loser);
             watcher.on_lost(self, &call, &flight);
             self.leaves(&call, flight);
         }
@@ -247,21 +267,72 @@ impl Run {
 
     fn done(&mut self, mut call: Box<Call>, watcher: &mut dyn Watcher) {
         call.done += 1;
+        if let Some(probe) = call.probe {
+            self.words.push((probe, call.said.unwrap_or(ProbeEnded::NotAsked)));
+        }
         watcher.on_done(self, &call);
     }
 
     fn publishes(&mut self, watcher: &mut dyn Watcher) {
-        for (provider, change) in self.node.control.judge(self.now, &self.node.standings) {
+        for (provider, change) in self.node.control.judge(self.now, &self.node.standings, &self.node.watch) {
             watcher.on_change(self, provider, change, true);
         }
-        let ranking = self.node.control.publish(self.now, &self.node.standings);
+        let ranking = self.node.control.publish(self.now, &self.node.standings, &self.node.watch);
         self.news.push(Some(ranking));
         for shard in 0..self.node.shards.len() {
-            let takes = Duration::from_secs_f64(between(&mut self.random, NEWS_TAKE.0, NEWS_TAKE.1));
+            let takes = self.news_take();
             self.push(self.now + takes, Event::Hears(shard, self.news.len() - 1));
         }
         self.push(self.now + INTERVAL, Event::Publishes);
         watcher.on_publish(self);
+    }
+
+    fn news_take(&mut self) -> Duration {
+        Duration::from_secs_f64(between(&mut self.delays, NEWS_TAKE.0, NEWS_TAKE.1))
+    }
+
+    fn reports(&mut self) {
+        let Node { watch, standings, control, .. } = &mut self.node;
+        for (probe, end) in self.words.drain(..) {
+            watch.on_word(self.now, probe, end, standings);
+        }
+        for probe in watch.ask(self.now, &control.answered, standings) {
+            let takes = self.news_take();
+            self.orders.push(probe);
+            self.push(self.now + takes, Event::Probes(self.orders.len() - 1));
+        }
+        self.push(self.now + REPORTS_EVERY, Event::Reports);
+    }
+
+    fn probes(&mut self, probe: Probe, watcher: &mut dyn Watcher) {
+        let method = match probe.question {
+            Question::ChainId => METHODS.len() - 1,
+            Question::BlockNumber => METHODS.len() - 2,
+        };
+        let number = self.calls.len();
+        let shard = self.orders.len() % self.world.shards;
+        let (z, draw) = (normal(&mut self.delays), self.delays.next_u64());
+        let drawn = Drawn { number, came: self.now, shard, method, z, draw };
+        let call = Call::probe(drawn, probe, self.node.settings.probe_timeout);
+        self.calls.push(None);
+        watcher.on_call(self, &call);
+        self.steps(Box::new(call), watcher);
+    }
+
+    /// What an attempt of the node's own showed.
+    fn said(&self, probe: Probe, sent: Instant, judged: &Judged) -> ProbeEnded {
+        let provider = &self.world.providers[probe.provider];
+        match (judged.health, self.node.standings[probe.provider].rest(self.now)) {
+            (Some(Health::Good), _) => ProbeEnded::Answered(Some(match probe.question {
+                Question::ChainId => provider.chain(sent),
+                Question::BlockNumber => provider.height(sent, self.world.block_time),
+            })),
+            (Some(Health::Cooldown(_)), Some(Rest::Cooled { until } | Rest::Parked { until })) => {
+                ProbeEnded::Limited(until.since(self.now))
+            }
+            (Some(Health::Cooldown(_)), None) => ProbeEnded::Answered(None),
+            _ => ProbeEnded::Failed,
+        }
     }
 
     fn hears(&mut self, shard: usize, news: usize) {

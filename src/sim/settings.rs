@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crate::limits;
-use crate::routing::{BreakerConfig, CooldownConfig, HedgeConfig, RankingConfig, StandingConfig};
+use crate::routing::{
+    BreakerConfig, CooldownConfig, HeadsConfig, HedgeConfig, ProbeConfig, RankingConfig, StandingConfig,
+};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
@@ -12,6 +14,10 @@ pub(super) struct Settings {
     pub(super) standing: StandingConfig,
     /// Over which control counts failures.
     pub(super) ratio_window: Duration,
+    pub(super) heads: HeadsConfig,
+    pub(super) probes: ProbeConfig,
+    /// For the answer to one of the node's own questions.
+    pub(super) probe_timeout: Duration,
     /// That a call may make, hedges included.
     pub(super) attempts_max: u8,
     /// `None`: no call is hedged.
@@ -34,6 +40,12 @@ pub(super) enum Cripple {
     ForgetsPlans,
     /// Places in flight of calls that have ended stay taken.
     KeepsPlaces,
+    /// It asks whoever is fastest, wherever that one stands on the chain.
+    IgnoresFooting,
+    /// It asks whoever is fastest, but for those of another chain.
+    IgnoresLag,
+    /// The highest head that anyone tells of needs nobody's support.
+    BelievesAnyone,
     /// It lets the loser of a hedged call run on, and takes its answer too.
     KeepsLosers,
 }
@@ -44,6 +56,9 @@ impl Settings {
         ranking: RankingConfig::DEFAULT,
         standing: StandingConfig { breaker: BreakerConfig::DEFAULT, cooldown: CooldownConfig::DEFAULT },
         ratio_window: Duration::from_millis(limits::BREAKER_RATIO_WINDOW_MS_DEFAULT),
+        heads: HeadsConfig::DEFAULT,
+        probes: ProbeConfig::DEFAULT,
+        probe_timeout: Duration::from_millis(limits::PROBE_TIMEOUT_MS_DEFAULT),
         attempts_max: 3,
         hedge: None,
         race: false,
@@ -68,6 +83,17 @@ impl Settings {
             },
         },
         ratio_window: Duration::from_secs(2),
+        heads: HeadsConfig { max_lag_blocks: Some(3), believed: Duration::from_secs(5), ..HeadsConfig::DEFAULT },
+        probes: ProbeConfig {
+            every: Duration::from_millis(300),
+            every_busy: Duration::from_millis(500),
+            chain_id_every: Duration::from_secs(2),
+            limited_max: Duration::from_secs(2),
+            spacing: Duration::from_millis(10),
+            lease: Duration::from_secs(2),
+            ..ProbeConfig::DEFAULT
+        },
+        probe_timeout: Duration::from_millis(500),
         ..Self::PRODUCT
     };
 

@@ -22,13 +22,18 @@ pub(super) fn deviate(part: f64) -> f64 {
     }
 }
 
-/// The methods that are called, the first ones in all worlds.
-pub(super) const METHODS: [Method; 3] = [
+/// The methods that are called, the first ones in all worlds, and the node's own questions at the end.
+pub(super) const METHODS: [Method; 5] = [
     Method { name: "eth_getBalance", cost: 1.0, units: 1 },
     Method { name: "eth_call", cost: 1.6, units: 3 },
     // May not be sent twice, unlike a raw transaction.
     Method { name: "eth_sendTransaction", cost: 2.0, units: 5 },
+    Method { name: "eth_blockNumber", cost: 0.7, units: 1 },
+    Method { name: "eth_chainId", cost: 0.5, units: 1 },
 ];
+
+/// How many of them clients call.
+pub(super) const CLIENTS_METHODS: usize = 3;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Method {
@@ -52,6 +57,7 @@ pub(super) struct World {
     pub(super) calls_per_s: f64,
     /// Every so often, ten times as many for a tenth of a second.
     pub(super) bursts: bool,
+    pub(super) block_time: Duration,
     /// How many of [`METHODS`] are called.
     pub(super) methods: usize,
     pub(super) span: Duration,
@@ -67,9 +73,8 @@ pub(super) struct Provider {
     pub(super) faults: Vec<Fault>,
     /// Calls a second beyond which it refuses, and whether it then says for how long.
     pub(super) limit: Option<(f64, Option<Duration>)>,
-    /// Blocks that its head differs from the chain's by: behind when negative, a lie when far ahead. For heads.
-    #[allow(dead_code, reason = "read by heads, when they join")]
-    pub(super) head_offset: i64,
+    /// What it tells of the chain that is not so.
+    pub(super) tales: Vec<Tale>,
     pub(super) bucket: (f64, Instant),
     /// What was bought from it, beyond which it refuses; and what the operator has written in the config.
     pub(super) plan: OutboundConfig,
@@ -114,6 +119,14 @@ impl Used {
     }
 }
 
+impl World {
+    /// Blocks by which a provider's head is behind the chain's.
+    pub(super) fn lag(&self, provider: usize, now: Instant) -> u64 {
+        let truth = Provider::default().height(now, self.block_time);
+        truth.saturating_sub(self.providers[provider].height(now, self.block_time))
+    }
+}
+
 /// Moments at which a drifting provider's latency changes.
 pub(super) const STEP: Duration = Duration::from_millis(100);
 
@@ -137,6 +150,32 @@ pub(super) enum Kind {
     /// Everything takes this many times as long.
     Slow(f64),
 }
+
+/// What a provider tells of the chain, for a while, that is not so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tale {
+    pub(super) from: Instant,
+    pub(super) until: Instant,
+    pub(super) told: Told,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Told {
+    /// So many blocks too few.
+    Behind(u64),
+    /// The block at which it began.
+    Stuck,
+    /// So many too many.
+    Ahead(u64),
+    /// The blocks of another chain, and that chain's id.
+    OtherChain,
+}
+
+/// The chain's id, and another one's.
+pub(super) const CHAIN: u64 = 1;
+const OTHER_CHAIN: u64 = 56;
+/// The chain's height at the start.
+const FIRST_BLOCK: u64 = 1_000;
 
 /// What becomes of one call at a provider.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -209,6 +248,28 @@ impl Provider {
             && self.faults.iter().all(|fault| now < fault.from || fault.until + calm <= now)
     }
 
+    /// The newest block that it tells of.
+    pub(super) fn height(&self, now: Instant, block_time: Duration) -> u64 {
+        let height = |at: Instant| FIRST_BLOCK + at.micros() / block_time.as_micros() as u64;
+        match self.tale(now).copied() {
+            None => height(now),
+            Some(Tale { told: Told::Behind(blocks), .. }) => height(now).saturating_sub(blocks),
+            Some(Tale { told: Told::Stuck, from, .. }) => height(from),
+            Some(Tale { told: Told::Ahead(blocks), .. }) => height(now) + blocks,
+            Some(Tale { told: Told::OtherChain, .. }) => height(now) * 3,
+        }
+    }
+
+    /// The chain that it says it is.
+    pub(super) fn chain(&self, now: Instant) -> u64 {
+        let other = self.tale(now).is_some_and(|tale| tale.told == Told::OtherChain);
+        if other { OTHER_CHAIN } else { CHAIN }
+    }
+
+    pub(super) fn tale(&self, now: Instant) -> Option<&Tale> {
+        self.tales.iter().find(|tale| tale.from <= now && now < tale.until)
+    }
+
     fn active(&self, now: Instant) -> impl Iterator<Item = Kind> {
         self.faults.iter().filter(move |fault| fault.is_at(now)).map(|fault| fault.kind)
     }
@@ -272,16 +333,19 @@ pub(super) fn troubled(seed: u64, span: Duration) -> World {
         if provider.limit.is_none() && random.next_unit() < 0.4 {
             (provider.plan, provider.told) = plan(random);
         }
-        provider.head_offset = [0, 0, -10, 1_000_000][random.next_u64() as usize % 4];
+        if random.next_unit() < 0.3 {
+            provider.tales.push(tale(random, span_s));
+        }
         provider
     });
     let providers = providers.collect();
     World {
         providers,
         shards: 1 + random.next_u64() as usize % 3,
+        block_time: Duration::from_millis(300 + random.next_u64() % 700),
         calls_per_s: between(random, 15.0, 80.0),
         bursts: random.next_unit() < 0.5,
-        methods: 1 + random.next_u64() as usize % METHODS.len(),
+        methods: 1 + random.next_u64() as usize % CLIENTS_METHODS,
         span,
     }
 }
@@ -303,6 +367,19 @@ fn faults(random: &mut Random, span_s: f64) -> Vec<Fault> {
             Fault { from: at(from), until: at(until), kind }
         })
         .collect()
+}
+
+fn tale(random: &mut Random, span_s: f64) -> Tale {
+    // Half of them from the first.
+    let from = if random.next_unit() < 0.5 { 0.0 } else { between(random, 0.0, span_s) };
+    let until = if random.next_unit() < 0.5 { span_s } else { from + between(random, 0.5, span_s) };
+    let told = match random.next_u64() % 4 {
+        0 => Told::Behind(40 + random.next_u64() % 60),
+        1 => Told::Stuck,
+        2 => Told::Ahead(1_000_000),
+        _ => Told::OtherChain,
+    };
+    Tale { from: at(from), until: at(until), told }
 }
 
 /// What was bought, and what is written in the config: the same, or twice as much by mistake, to be tuned down.

@@ -12,7 +12,9 @@ const RUNNING_MAX: usize = 2;
 pub(super) struct Calls {
     attempts_max: u8,
     came: usize,
-    pub(super) done: usize,
+    done: usize,
+    /// Of clients: those that have ended, and those of them that were answered.
+    pub(super) clients: usize,
     pub(super) answered: usize,
 }
 
@@ -34,7 +36,8 @@ impl Watcher for Calls {
 
     fn on_done(&mut self, run: &Run, call: &Call) {
         self.done += 1;
-        self.answered += usize::from(call.answered.is_some());
+        self.clients += usize::from(call.probe.is_none());
+        self.answered += usize::from(call.probe.is_none() && call.answered.is_some());
         run.holds(call.done == 1, "a call that ended twice");
         run.holds(call.flights.is_empty(), "a call that ended before its attempts");
     }

@@ -117,7 +117,9 @@ impl Watcher for Gates {
     fn on_publish(&mut self, run: &Run) {
         for (provider, world) in run.world.providers.iter().enumerate() {
             let open = run.node.standings[provider].gate(run.now) == Gate::Open;
-            let shut = world.is_well(run.now, Duration::ZERO) && !open;
+            // Nobody can go on trial where the plan is used up.
+            let full = run.node.is_full(run.now, provider, 1);
+            let shut = world.is_well(run.now, Duration::ZERO) && !open && !full;
             let since = self.shut[provider].filter(|_| shut).or(shut.then_some(run.now));
             self.shut[provider] = since;
             let for_long = since.map_or(Duration::ZERO, |since| run.now.since(since));

@@ -25,6 +25,9 @@ impl Hedges {
 
 impl Watcher for Hedges {
     fn on_call(&mut self, _run: &Run, call: &Call) {
+        if call.probe.is_some() {
+            return;
+        }
         let (spent, least) = &mut self.spent[call.shard];
         *spent -= i64::from(self.config.budget_percent);
         *least = (*least).min(*spent);

@@ -6,6 +6,9 @@
 //! | attempts | at most three, two at once, no provider twice, none begun after the deadline, none waiting past it |
 //! | hedges | of repeatable calls, after the floor, at most the budget's share of a shard's calls, and over any stretch of them what may be saved besides |
 //! | plans | any second of calls, of units, and what is in flight, within what the config says; no refusal where it is right |
+//! | who is out of step, or lies about its head | gets no call that depends on the head before others that tell the truth, once noticed |
+//! | who is another chain | gets none at all, once noticed |
+//! | who tells the truth | is never put out, while most of those who have a voice do |
 //! | trials | at once per provider, within their leases: one where a run opened its breaker, as many as close it where a ratio did |
 //! | exploration | while a class has traffic, each open provider is asked within `explore_stale` and [`starving::EXPLORED_WITHIN`] |
 //! | a well provider | its gate is shut no longer than the longest back-off and a lease after its last fault |
@@ -16,6 +19,7 @@
 
 mod calls;
 mod gates;
+mod heads;
 mod hedges;
 mod plans;
 mod starving;
@@ -24,6 +28,7 @@ use std::time::Duration;
 
 use self::calls::Calls;
 use self::gates::Gates;
+use self::heads::Heads;
 use self::hedges::Hedges;
 use self::plans::Plans;
 use self::starving::Starving;
@@ -50,6 +55,7 @@ struct Checks {
     calls: Calls,
     hedges: Hedges,
     gates: Gates,
+    heads: Heads,
     plans: Plans,
     starving: Starving,
 }
@@ -61,14 +67,15 @@ impl Checks {
             calls: Calls::new(promised),
             hedges: Hedges::new(world.shards, promised),
             gates: Gates::new(world, promised),
+            heads: Heads::new(world, promised),
             plans: Plans::new(world),
             starving: Starving::new(world, promised),
         }
     }
 
     fn each(&mut self, tell: impl FnMut(&mut dyn Watcher)) {
-        let Self { calls, hedges, gates, plans, starving } = self;
-        let all: [&mut dyn Watcher; 5] = [calls, hedges, gates, plans, starving];
+        let Self { calls, hedges, gates, heads, plans, starving } = self;
+        let all: [&mut dyn Watcher; 6] = [calls, hedges, gates, heads, plans, starving];
         all.into_iter().for_each(tell);
     }
 }
@@ -138,7 +145,10 @@ struct Seen {
     hedges_won: usize,
     planned: usize,
     refused: usize,
+    /// By runs and by ratios.
     opened: [usize; 2],
+    /// Calls while one was out of step or on another chain.
+    passed_by: usize,
     longest_shut: Duration,
     longest_unseen: Duration,
     most_dead_calls: usize,
@@ -146,14 +156,15 @@ struct Seen {
 
 impl Seen {
     fn add(&mut self, checks: &Checks) {
-        let Checks { calls, hedges, gates, plans, starving } = checks;
-        self.calls += calls.done;
+        let Checks { calls, hedges, gates, heads, plans, starving } = checks;
+        self.calls += calls.clients;
         self.answered += calls.answered;
         self.hedges += hedges.made;
         self.hedges_won += hedges.won;
         self.planned += plans.calls;
         self.refused += plans.refused;
         self.opened = [self.opened[0] + gates.opened[0], self.opened[1] + gates.opened[1]];
+        self.passed_by += heads.passed_by;
         self.longest_shut = self.longest_shut.max(gates.longest_shut);
         self.longest_unseen = self.longest_unseen.max(starving.longest);
         self.most_dead_calls = self.most_dead_calls.max(gates.most_dead);
@@ -161,8 +172,8 @@ impl Seen {
 
     /// Whether what is checked happens at all.
     fn is_telling(&self) -> bool {
-        let often = [self.hedges, self.hedges_won, self.planned].into_iter().all(|times| times > 1_000);
-        often && self.refused > 10 && self.opened.into_iter().all(|times| times > 100)
+        let often = [self.hedges, self.hedges_won, self.planned, self.passed_by].into_iter().all(|times| times > 1_000);
+        often && self.refused > 10 && self.opened.into_iter().all(|times| times > 50)
     }
 }
 
@@ -266,6 +277,24 @@ fn a_plan_that_is_not_kept_is_found_out() {
 #[should_panic(expected = "nobody handed in")]
 fn places_that_stay_taken_are_found_out() {
     find_out(SPAN, |settings| settings.cripple = Some(Cripple::KeepsPlaces));
+}
+
+#[test]
+#[should_panic(expected = "out of step is asked")]
+fn asking_who_is_out_of_step_is_found_out() {
+    find_out(SPAN_LONG, |settings| settings.cripple = Some(Cripple::IgnoresLag));
+}
+
+#[test]
+#[should_panic(expected = "another chain is asked")]
+fn asking_who_is_another_chain_is_found_out() {
+    find_out(SPAN_LONG, |settings| settings.cripple = Some(Cripple::IgnoresFooting));
+}
+
+#[test]
+#[should_panic(expected = "one of the majority is put out")]
+fn believing_anyone_is_found_out() {
+    find_out(SPAN_LONG, |settings| settings.cripple = Some(Cripple::BelievesAnyone));
 }
 
 #[test]

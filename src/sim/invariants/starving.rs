@@ -6,7 +6,7 @@ use super::super::call::{Call, Flight};
 use super::super::run::{Run, Watcher};
 use super::super::settings::Settings;
 use super::super::world::{METHODS, World};
-use crate::routing::{Gate, ROWS_MAX, RowIndex};
+use crate::routing::{Footing, Gate, ROWS_MAX, RowIndex};
 use crate::time::Instant;
 
 /// Beyond `explore_stale`: waiting behind the grants of others, each of which may wait for its sample.
@@ -48,8 +48,10 @@ impl Watcher for Starving {
         // A method dear enough that what has no room for it may still have some for others.
         let units = METHODS.iter().map(|method| method.units).max().unwrap_or(1);
         for provider in 0..run.world.providers.len() {
-            let open =
-                run.node.standings[provider].gate(run.now) == Gate::Open && !run.node.is_full(run.now, provider, units);
+            // Who is out of step is not asked for evidence.
+            let open = run.node.standings[provider].gate(run.now) == Gate::Open
+                && run.node.watch.footing(provider) == Footing::InStep
+                && !run.node.is_full(run.now, provider, units);
             for row in &rows {
                 let unseen = &mut self.unseen[provider * ROWS_MAX + row.index()];
                 if !open {
