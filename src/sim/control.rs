@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::node::{Cell, Shard};
+use super::own_rows::{OwnRows, Sums};
 use super::ratio::Ratios;
 use super::settings::Settings;
 use super::watch::Watch;
@@ -14,6 +15,7 @@ use crate::time::Instant;
 pub(super) struct Control {
     board: Board,
     settings: Settings,
+    pub(super) own: OwnRows,
     ratios: Ratios,
     /// For the moments of retry.
     random: Random,
@@ -32,6 +34,7 @@ impl Control {
         Self {
             board: Board::new(Instant::START, &slots, shards, settings.ranking),
             settings: *settings,
+            own: OwnRows::default(),
             ratios: Ratios::new(providers, settings.ratio_window),
             random: Random::new(7),
             providers,
@@ -45,16 +48,22 @@ impl Control {
     pub(super) fn merge(&mut self, now: Instant, number: usize, shard: &mut Shard) {
         self.gauges[number].clone_from(&shard.in_flight);
         for (index, cell) in shard.cells.iter_mut().enumerate() {
-            let Cell { answers_us, tally } = cell;
-            let Some(row) = RowIndex::at(index / self.providers).filter(|_| *tally != Tally::default()) else {
+            let Cell { answers_us, tally, sums } = cell;
+            if *tally == Tally::default() {
                 continue;
+            }
+            let (kind, provider) = (index / self.providers, index % self.providers);
+            let row = match kind.checked_sub(MethodClass::ALL.len()) {
+                // One that lost its row since goes into its class's.
+                Some(method) => self.own.row_of(method),
+                None => MethodClass::ALL[kind].into(),
             };
-            let provider = index % self.providers;
             self.board.merge_values(now, number, provider as u64, row, answers_us, tally);
             self.answered[provider] += tally.answers + tally.errors;
             self.ratios.add(now, provider, tally);
+            self.own.weigh(&self.board, provider, sums);
             answers_us.clear();
-            *tally = Tally::default();
+            (*tally, *sums) = (Tally::default(), Sums::default());
         }
     }
 
@@ -77,8 +86,10 @@ impl Control {
             let in_flight = self.gauges.iter().map(|shard| u64::from(shard[provider])).sum();
             self.board.on_in_flight(provider as u64, in_flight);
         }
-        let ranking = self.board.publish(now, |provider| is_open(now, provider, standings, watch));
-        for row in MethodClass::ALL.map(RowIndex::from).into_iter().filter(|&row| ranking.row(row).is_some()) {
+        self.own.decide(now, &mut self.board, &self.settings.ranking);
+        let mut ranking = self.board.publish(now, |provider| is_open(now, provider, standings, watch));
+        ranking.set_own(self.own.rows());
+        for row in (0..ROWS_MAX).filter_map(RowIndex::at).filter(|&row| ranking.row(row).is_some()) {
             for provider in 0..self.providers {
                 let score = self.board.score(now, row, provider);
                 self.p95_us[row.index() * self.providers + provider] = score.map_or(0.0, |score| score.p95_us);

@@ -25,6 +25,7 @@ mod call;
 mod control;
 mod invariants;
 mod node;
+mod own_rows;
 mod ratio;
 mod regret;
 mod run;

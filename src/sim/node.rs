@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::call::{Call, Flight};
 use super::control::Control;
+use super::own_rows::Sums;
 use super::settings::{Cripple, Settings};
 use super::watch::Watch;
 use super::world::{METHODS, Provider, Reply, World};
 use crate::jsonrpc::MethodClass;
 use crate::routing::{
     Allotment, Attempts, FIRST_SHARE, Facts, Failure, Footing, Health, HedgeBudget, Hedging, Loser, Month, Next,
-    Outbound, OutboundConfig, Outcome, Place, Plan, Providers, Ranker, RowIndex, Shows, Standing, Step, Tally,
-    Transition, Trial,
+    Outbound, OutboundConfig, Outcome, Place, Plan, Providers, Ranker, Shows, Standing, Step, Tally, Transition, Trial,
 };
 use crate::time::Instant;
 
@@ -33,7 +33,7 @@ pub(super) struct Shard {
     pub(super) in_flight: Vec<u32>,
     budget: HedgeBudget,
     allotments: Vec<Allotment>,
-    /// What was measured since the last report, by row and provider.
+    /// What was measured since the last report: by class, then by method that had a row of its own; and by provider.
     pub(super) cells: Vec<Cell>,
 }
 
@@ -41,6 +41,7 @@ pub(super) struct Shard {
 pub(super) struct Cell {
     pub(super) answers_us: Vec<(u64, u64)>,
     pub(super) tally: Tally,
+    pub(super) sums: Sums,
 }
 
 /// What an attempt's end means.
@@ -68,7 +69,7 @@ impl Node {
                     in_flight: vec![0; providers],
                     budget: HedgeBudget::new(),
                     allotments: vec![Allotment::default(); providers],
-                    cells: vec![Cell::default(); providers * MethodClass::ALL.len()],
+                    cells: vec![Cell::default(); providers * (MethodClass::ALL.len() + METHODS.len())],
                 })
                 .collect(),
             standings: (0..providers).map(|_| Standing::new()).collect(),
@@ -187,7 +188,7 @@ impl Node {
         let took = now.since(flight.sent);
         let shard = &mut self.shards[call.shard];
         if call.probe.is_none() {
-            shard.cell(call.row, provider).count(health, took);
+            shard.cell(call, provider).count(health, call.method, took);
         }
         if judged.timed {
             shard.ranker.on_answer(provider, class, now, took);
@@ -201,7 +202,7 @@ impl Node {
         if let Shows::AtLeast(_had) = loser.shows {
             // A stand-in for an outcome of its own: beyond all answers, which at a percentile below that of the hedge's
             // delay is the same as a sample of at least that long. Were it nothing, exploring a stalled one were in vain.
-            self.shards[call.shard].cell(call.row, loser.provider).tally.late += 1;
+            self.shards[call.shard].cell(call, loser.provider).tally.late += 1;
         }
     }
 }
@@ -213,18 +214,22 @@ struct Parts<'a> {
 }
 
 impl Shard {
-    fn cell(&mut self, row: RowIndex, provider: usize) -> &mut Cell {
+    fn cell(&mut self, call: &Call, provider: usize) -> &mut Cell {
         let providers = self.in_flight.len();
-        &mut self.cells[row.index() * providers + provider]
+        let own = self.ranker.row_of(call.info) != call.info.class.into();
+        let kind = if own { MethodClass::ALL.len() + call.method } else { call.info.class.index() };
+        &mut self.cells[kind * providers + provider]
     }
 }
 
 impl Cell {
-    fn count(&mut self, health: Health, took: Duration) {
+    fn count(&mut self, health: Health, method: usize, took: Duration) {
         match health {
             Health::Good => {
                 self.tally.answers += 1;
                 self.answers_us.push((rounded(took.as_micros() as u64), 1));
+                let (calls, took_us) = &mut self.sums[method];
+                (*calls, *took_us) = (*calls + 1, *took_us + took.as_micros() as u64);
             }
             Health::Untouched => self.tally.errors += 1,
             Health::Slow => self.tally.late += 1,

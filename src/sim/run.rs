@@ -11,9 +11,7 @@ use super::settings::{Cripple, INTERVAL, Settings};
 use super::world::{METHODS, World, between, normal};
 use crate::limits::REPORTS_EVERY;
 use crate::link::ProbeEnded;
-use crate::routing::{
-    Attempt, Demand, Health, Probe, Question, Random, Ranking, Rest, RowIndex, Step, Strategy, Transition,
-};
+use crate::routing::{Attempt, Demand, Health, Probe, Question, Random, Ranking, Rest, Step, Strategy, Transition};
 use crate::time::Instant;
 
 /// How long control's word is under way to a shard: a doorbell, and the request that the shard is at.
@@ -157,7 +155,7 @@ impl Run {
             number,
             came: self.now,
             shard: random.next_u64() as usize % self.world.shards,
-            method: random.next_u64() as usize % self.world.methods,
+            method: self.world.methods[random.next_u64() as usize % self.world.methods.len()],
             z: normal(random),
             draw: Random::new(number as u64 ^ self.draws).next_u64(),
         };
@@ -166,7 +164,7 @@ impl Run {
         let settings = &self.node.settings;
         let info = METHODS[drawn.method].info();
         let repeatable = info.repeatable || settings.is(Cripple::RepeatsAll);
-        let row = RowIndex::from(info.class);
+        let row = self.node.shards[drawn.shard].ranker.row_of(info);
         let demand = Demand { strategy: self.strategy, class: info.class, row, repeatable };
         let longer = if settings.is(Cripple::WaitsLonger) { Duration::from_secs(1) } else { Duration::ZERO };
         let call = Call::new(drawn, demand, settings.attempts_max, longer);

@@ -67,7 +67,7 @@ impl Settings {
 
     /// Longer than any in the small worlds is not waited for.
     pub(super) const SMALL: Self = Self {
-        ranking: RankingConfig { explore_stale: Duration::from_secs(1), ..RankingConfig::DEFAULT },
+        ranking: RankingConfig { explore_stale: Duration::from_secs(1), own_row_calls: 20.0, ..RankingConfig::DEFAULT },
         standing: StandingConfig {
             breaker: BreakerConfig {
                 cooldown: Duration::from_millis(500),

@@ -23,17 +23,18 @@ pub(super) fn deviate(part: f64) -> f64 {
 }
 
 /// The methods that are called, the first ones in all worlds, and the node's own questions at the end.
-pub(super) const METHODS: [Method; 5] = [
-    Method { name: "eth_getBalance", cost: 1.0, units: 1 },
-    Method { name: "eth_call", cost: 1.6, units: 3 },
+pub(super) const METHODS: [Method; 6] = [
+    Method { name: "eth_getBalance", cost: 1.0, units: 1, apart: false },
+    Method { name: "eth_call", cost: 1.6, units: 3, apart: false },
     // May not be sent twice, unlike a raw transaction.
-    Method { name: "eth_sendTransaction", cost: 2.0, units: 5 },
-    Method { name: "eth_blockNumber", cost: 0.7, units: 1 },
-    Method { name: "eth_chainId", cost: 0.5, units: 1 },
+    Method { name: "eth_sendTransaction", cost: 2.0, units: 5, apart: false },
+    Method { name: "eth_getBlockByNumber", cost: 1.0, units: 2, apart: true },
+    Method { name: "eth_blockNumber", cost: 0.7, units: 1, apart: false },
+    Method { name: "eth_chainId", cost: 0.5, units: 1, apart: false },
 ];
 
 /// How many of them clients call.
-pub(super) const CLIENTS_METHODS: usize = 3;
+pub(super) const CLIENTS_METHODS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Method {
@@ -42,6 +43,8 @@ pub(super) struct Method {
     pub(super) cost: f64,
     /// What vendors count it as.
     pub(super) units: u32,
+    /// It is not like its class: what it takes is another thing at each provider.
+    apart: bool,
 }
 
 impl Method {
@@ -58,8 +61,8 @@ pub(super) struct World {
     /// Every so often, ten times as many for a tenth of a second.
     pub(super) bursts: bool,
     pub(super) block_time: Duration,
-    /// How many of [`METHODS`] are called.
-    pub(super) methods: usize,
+    /// Which of [`METHODS`] are called.
+    pub(super) methods: Vec<usize>,
     pub(super) span: Duration,
 }
 
@@ -68,6 +71,8 @@ pub(super) struct Provider {
     pub(super) base_ms: f64,
     pub(super) spread: f64,
     pub(super) skew: f64,
+    /// Logarithm of what a method apart takes beside others.
+    pub(super) apart: f64,
     /// Logarithms of what the base is multiplied by, a step each.
     pub(super) path: Vec<f64>,
     pub(super) faults: Vec<Fault>,
@@ -191,19 +196,20 @@ pub(super) enum Reply {
 
 impl Provider {
     /// The latency of a call whose luck is `z`.
-    pub(super) fn latency(&self, now: Instant, cost: f64, z: f64) -> Duration {
+    pub(super) fn latency(&self, now: Instant, method: &Method, z: f64) -> Duration {
         let step = (now.micros() / STEP.as_micros() as u64) as usize;
         let path = self.path.get(step).or(self.path.last()).copied().unwrap_or(0.0);
+        let apart = if method.apart { self.apart } else { 0.0 };
         let skewed = z + self.skew * z.max(0.0).powi(2);
         let slow: f64 = self.active(now).map(|kind| if let Kind::Slow(times) = kind { times } else { 1.0 }).product();
         Duration::from_secs_f64(
-            (self.base_ms / 1e3 * cost * slow * (path + self.spread * skewed).exp()).clamp(5e-5, 100.0),
+            (self.base_ms / 1e3 * method.cost * slow * (path + apart + self.spread * skewed).exp()).clamp(5e-5, 100.0),
         )
     }
 
     /// What it says to a call sent now.
     pub(super) fn reply(&mut self, now: Instant, method: &Method, z: f64, luck: f64) -> Reply {
-        let took = self.latency(now, method.cost, z);
+        let took = self.latency(now, method, z);
         let round_trip = Duration::from_secs_f64(self.base_ms / 4e3);
         let within = self.used.on_call(now, method.units, &self.plan);
         if !within {
@@ -320,6 +326,7 @@ pub(super) fn troubled(seed: u64, span: Duration) -> World {
             base_ms: between(random, 5.0, 120.0),
             spread: between(random, 0.1, 0.6),
             skew: between(random, 0.0, 0.3),
+            apart: between(random, -1.0, 2.0),
             path: walk(random, steps, 0.01),
             ..Provider::default()
         };
@@ -345,7 +352,7 @@ pub(super) fn troubled(seed: u64, span: Duration) -> World {
         block_time: Duration::from_millis(300 + random.next_u64() % 700),
         calls_per_s: between(random, 15.0, 80.0),
         bursts: random.next_unit() < 0.5,
-        methods: 1 + random.next_u64() as usize % CLIENTS_METHODS,
+        methods: (0..=random.next_u64() as usize % CLIENTS_METHODS).collect(),
         span,
     }
 }

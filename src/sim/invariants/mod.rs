@@ -149,6 +149,8 @@ struct Seen {
     opened: [usize; 2],
     /// Calls while one was out of step or on another chain.
     passed_by: usize,
+    /// Rows of their own that methods got or lost.
+    own_rows: usize,
     longest_shut: Duration,
     longest_unseen: Duration,
     most_dead_calls: usize,
@@ -165,6 +167,7 @@ impl Seen {
         self.refused += plans.refused;
         self.opened = [self.opened[0] + gates.opened[0], self.opened[1] + gates.opened[1]];
         self.passed_by += heads.passed_by;
+        self.own_rows += starving.changed;
         self.longest_shut = self.longest_shut.max(gates.longest_shut);
         self.longest_unseen = self.longest_unseen.max(starving.longest);
         self.most_dead_calls = self.most_dead_calls.max(gates.most_dead);
@@ -173,7 +176,7 @@ impl Seen {
     /// Whether what is checked happens at all.
     fn is_telling(&self) -> bool {
         let often = [self.hedges, self.hedges_won, self.planned, self.passed_by].into_iter().all(|times| times > 1_000);
-        often && self.refused > 10 && self.opened.into_iter().all(|times| times > 50)
+        often && self.refused > 10 && self.own_rows > 10 && self.opened.into_iter().all(|times| times > 50)
     }
 }
 

@@ -19,6 +19,10 @@ pub(super) struct Starving {
     stale: Duration,
     /// By provider and row: since when it could have been asked and was not, and the row's calls since.
     unseen: Vec<(Instant, usize)>,
+    /// By method, as it was at the last look.
+    row_of: [RowIndex; METHODS.len()],
+    /// Times that a method got a row of its own or lost it.
+    pub(super) changed: usize,
     /// The longest that was seen.
     pub(super) longest: Duration,
 }
@@ -26,7 +30,20 @@ pub(super) struct Starving {
 impl Starving {
     pub(super) fn new(world: &World, promised: &Settings) -> Self {
         let unseen = vec![(Instant::START, 0); world.providers.len() * ROWS_MAX];
-        Self { stale: promised.ranking.explore_stale, unseen, longest: Duration::ZERO }
+        let row_of = METHODS.map(|method| method.info().class.into());
+        Self { stale: promised.ranking.explore_stale, unseen, row_of, changed: 0, longest: Duration::ZERO }
+    }
+
+    /// A row that has changed hands is another one.
+    fn follow(&mut self, run: &Run) {
+        for (method, known) in self.row_of.iter_mut().enumerate() {
+            let row = run.node.control.own.row_of(method);
+            if std::mem::replace(known, row) != row {
+                let of_row = self.unseen.iter_mut().skip(row.index()).step_by(ROWS_MAX);
+                of_row.for_each(|unseen| *unseen = (run.now, 0));
+                self.changed += 1;
+            }
+        }
     }
 }
 
@@ -42,9 +59,10 @@ impl Watcher for Starving {
     }
 
     fn on_publish(&mut self, run: &Run) {
+        self.follow(run);
         // What may not be repeated is never sent for evidence alone.
-        let rows = METHODS[..run.world.methods].iter().map(super::super::world::Method::info);
-        let rows: Vec<_> = rows.filter(|info| info.repeatable).map(|info| RowIndex::from(info.class)).collect();
+        let methods = run.world.methods.iter().filter(|&&method| METHODS[method].info().repeatable);
+        let rows: Vec<_> = methods.map(|&method| self.row_of[method]).collect();
         // A method dear enough that what has no room for it may still have some for others.
         let units = METHODS.iter().map(|method| method.units).max().unwrap_or(1);
         for provider in 0..run.world.providers.len() {
