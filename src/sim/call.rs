@@ -90,8 +90,8 @@ impl Call {
         }
     }
 
-    /// The luck of attempt `number`, and a draw beside it: the first one's is the call's own. Another attempt is another
-    /// draw, of numbers of the call's own, so that the world is the same whatever the node does in it.
+    /// The luck of attempt `number`, and a draw beside it: the first one's is the call's own. Another attempt is
+    /// another draw, of numbers of the call's own, so that the world is the same whatever the node does in it.
     pub(super) fn luck(&self, number: u8) -> (f64, f64) {
         let mut random = Random::new(self.draw ^ u64::from(number));
         let luck = random.next_unit();

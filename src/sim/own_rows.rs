@@ -1,5 +1,5 @@
-//! Methods that are ranked by themselves, as `control/own_rows.rs` has it: what each took against its class, into the real
-//! `Promotions`, every few seconds. A method's number is its position in [`METHODS`].
+//! Methods that are ranked by themselves, as `control/own_rows.rs` has it: what each took against its class, into the
+//! real `Promotions`, every few seconds. A method's number is its position in [`METHODS`].
 
 use std::time::Duration;
 

@@ -35,7 +35,8 @@ use self::starving::Starving;
 use super::call::{Call, Flight};
 use super::run::{Run, Watcher};
 use super::settings::{Cripple, Settings};
-use super::world::{self, World};
+use super::troubled;
+use super::world::World;
 use crate::routing::{HedgeConfig, RankingConfig, Strategy, Transition};
 
 /// Seeds in one run of the tests, where no other number is asked for.
@@ -112,7 +113,7 @@ impl Watcher for Checks {
 
 /// A node that goes by `settings` and promises `promised`, in the troubled world of a seed.
 fn play(seed: u64, span: Duration, settings: &Settings, promised: &Settings) -> Checks {
-    let world = world::troubled(seed, span);
+    let world = troubled::troubled(seed, span);
     let mut checks = Checks::new(&world, promised);
     let strategy = STRATEGIES[seed as usize % STRATEGIES.len()];
     let mut run = Run::new(world, seed, strategy, settings);
