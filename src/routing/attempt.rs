@@ -35,6 +35,8 @@
 //!   never through a shut gate, and rather to a provider that is known to be well than to one on trial: a hedge is to rescue
 //!   a call, not to find out about a provider.
 //! - **The first answer wins**; the other attempt is cancelled, and [`Loser`] says what that shows of its provider.
+//! - **A trial is hedged late and never raced**: beside a provider that is well it could only lose, and one that is well again
+//!   would not be found out.
 //! - **A failure of one while the other runs does not end the call**, whatever it says; the other one's end decides.
 
 use std::time::Duration;
@@ -100,7 +102,9 @@ impl Redial {
     }
 }
 
-/// The attempt that was still under way when another one was answered. It is to be cancelled, its trial to be released.
+/// The attempt that was still under way when another one was answered. It is to be cancelled. Its trial, if it was one,
+/// is not to be released but forgotten, so that it holds its place until its lease ends: given back at once it would be
+/// every next call's, and a provider that hangs would get them all without ever failing one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loser {
     pub provider: usize,
@@ -168,6 +172,7 @@ struct Running {
     number: u8,
     sent: Instant,
     first_byte_by: Instant,
+    on_trial: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -231,8 +236,9 @@ impl<T> Attempts<T> {
         };
         let at = running.sent + delay;
         let allowed = self.demand.repeatable && self.made < self.made_max && !matches!(self.hedge, Hedge::Sent { .. });
+        let raced_on_trial = running.on_trial && hedging == Hedging::Race;
         // From then on the next attempt is due by itself.
-        if allowed && at < running.first_byte_by {
+        if allowed && !raced_on_trial && at < running.first_byte_by {
             self.hedge = Hedge::Armed { at, hedging };
         }
     }
@@ -336,7 +342,8 @@ impl<T> Attempts<T> {
         self.forced |= forced;
         self.made += 1;
         let first_byte_by = self.first_byte_by(now, spare);
-        let running = Running { provider, number: self.made, sent: now, first_byte_by };
+        let on_trial = trial.is_some();
+        let running = Running { provider, number: self.made, sent: now, first_byte_by, on_trial };
         if let Some(free) = self.running.iter_mut().find(|place| place.is_none()) {
             *free = Some(running);
         }
@@ -392,6 +399,7 @@ impl<T> Attempts<T> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::breaker::{Breaker, BreakerConfig};
     use super::super::candidates::Facts;
     use super::super::footing::Footing;
     use super::super::hedge::HedgeConfig;
@@ -744,6 +752,43 @@ mod tests {
         known_first.attempts.arm(AFTER_100);
         known_first.table.0[1].gate = Gate::Trial;
         assert_eq!(known_first.hedges(ms(100), &mut budget_of(1)), Some(2), "not to the one on trial");
+    }
+
+    /// Providers whose trials are to be had.
+    struct Granting(Table);
+
+    impl Providers for Granting {
+        fn count(&self) -> usize {
+            self.0.count()
+        }
+
+        fn facts(&self, provider: usize, now: Instant) -> Facts {
+            self.0.facts(provider, now)
+        }
+
+        fn claim_trial(&self, _provider: usize, now: Instant) -> Option<Trial> {
+            let config = BreakerConfig { failures: 1, cooldown: Duration::ZERO, ..BreakerConfig::DEFAULT };
+            let breaker = Breaker::new();
+            breaker.on_failure(now, None, &config, 0);
+            breaker.claim_trial(now + Duration::from_millis(1)).map(|(trial, _)| trial)
+        }
+    }
+
+    #[test]
+    fn a_trial_is_hedged_and_not_raced() {
+        let demand = Demand { strategy: Order::Fastest, ..world(&[], true).attempts.demand };
+        for (gate, hedging, expected) in [
+            (Gate::Trial, AFTER_100, Some(ms(100))),
+            (Gate::Trial, Hedging::Race, None),
+            (Gate::Open, Hedging::Race, Some(ms(0))),
+        ] {
+            let (mut attempts, mut ranker) = (Attempts::<()>::new(demand, ms(1000), 3), Ranker::new(2, 1));
+            let providers = Granting(Table(vec![Facts { gate, ..READY }, READY]));
+            let Step::Try(first) = attempts.next(ms(0), &mut ranker, &providers) else { panic!("nobody is asked") };
+            assert_eq!((first.provider, first.trial.is_some()), (0, gate == Gate::Trial));
+            attempts.arm(hedging);
+            assert_eq!(attempts.hedge_at(), expected, "{gate:?} {hedging:?}");
+        }
     }
 
     #[test]

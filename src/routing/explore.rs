@@ -20,7 +20,8 @@
 //!   grant whether there are tokens or not. On a chain with traffic nobody stays unseen longer than that and the time
 //!   of some calls per provider, as grants go one by one.
 //! - **In vain.** A grant that brings no sample (its tier is not in use, its shard has no such calls) is repeated after
-//!   twice the time of the one before, so that it does not take the turns of those that can be seen.
+//!   twice the time of the one before, so that it does not take the turns of those that can be seen. Once a provider's gate
+//!   was shut, what was in vain before is forgotten: that was why, and it is to be seen when it is back.
 
 use std::time::Duration;
 
@@ -119,6 +120,9 @@ impl Plan {
         config: &RankingConfig,
     ) -> Explore {
         self.turns.resize(prospects.len(), Turn::default());
+        for (turn, _) in self.turns.iter_mut().zip(prospects).filter(|(_, prospect)| !prospect.open) {
+            turn.in_vain = 0;
+        }
         self.earn(since_last, calls, config);
         let runs = self.grant.is_some_and(|grant| self.runs(now, &grant, prospects));
         let claims = (0..prospects.len()).filter_map(|provider| self.claim(now, provider, best, prospects, config));
@@ -346,6 +350,17 @@ mod tests {
         let mut chain = Chain::new(&[30.0, 40.0, 0.0]);
         chain.play(100, 12.5, &[2]);
         assert!(chain.explored[1] > 70, "{:?}", chain.explored);
+    }
+
+    #[test]
+    fn who_was_shut_is_seen_soon_after_whatever_was_in_vain() {
+        let mut chain = Chain::new(&[30.0, 40.0, 0.0]);
+        chain.play(100, 12.5, &[2]);
+        chain.prospects[2].open = false;
+        chain.play(1, 12.5, &[]);
+        chain.prospects[2].open = true;
+        chain.play(2, 12.5, &[]);
+        assert_eq!(chain.explored[2], 1);
     }
 
     #[test]

@@ -44,6 +44,8 @@
 //! **Exploration**: control grants a shard some calls of a row that go to one provider for the evidence alone. The next
 //! first attempts of repeatable calls, by a strategy that goes by latency, are sent there (one in [`EXPLORE_APART`]),
 //! where its gate is open and its tier in use. Held back or not: these calls are fewer than what a ramp begins with.
+//! `load-balanced` explores those alone that get no turn, as they are below the success-rate floor: whoever is ready is
+//! seen anyway, and one that is well again would else wait until its failures are forgotten.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,11 +221,13 @@ impl Ranker {
                 continue;
             }
             let (mut provider, mut explored) = (best.provider, None);
-            if !survey.target.is_nobody() && survey.target.may_replace(&best) {
+            let by_turns = demand.strategy == Strategy::LoadBalanced;
+            let has_turns = by_turns && survey.target.is_ready();
+            if !survey.target.is_nobody() && !has_turns && survey.target.may_replace(&best) {
                 provider = survey.target.provider;
                 explored = self.explored(demand, best.provider, provider);
             }
-            if demand.strategy == Strategy::LoadBalanced && (best.is_ready() || best.is_behind()) {
+            if by_turns && provider == best.provider && (best.is_ready() || best.is_behind()) {
                 self.turns.take(provider, survey.weights_of_round(now, providers));
             }
             if !survey.published {
@@ -240,7 +244,7 @@ impl Ranker {
             return None;
         }
         grant.apart = grant.apart.saturating_sub(1);
-        let eligible = demand.repeatable && demand.strategy != Strategy::LoadBalanced && tried == Tried::none();
+        let eligible = demand.repeatable && tried == Tried::none();
         (eligible && grant.apart == 0).then_some(usize::from(grant.provider))
     }
 
@@ -725,6 +729,22 @@ mod tests {
         assert_eq!(asked(&mut ranker, fastest), "00000000", "the same grant again");
         ranker.adopt(published(&[10.0, 20.0, 30.0], Explore { number: 6, ..explore }), 1);
         assert_eq!(asked(&mut ranker, fastest), "02020200", "a new one, apart from the last");
+    }
+
+    #[test]
+    fn who_gets_no_turn_is_explored_by_load_balanced_calls_and_takes_none() {
+        let explore = Explore { provider: 2, shard: 0, calls: 2, number: 1 };
+        let entry = |cost_us: f32, poor| Entry { cost_us, poor, ..Entry::UNKNOWN };
+        for (poor, expected) in [(true, "20210101"), (false, "01201201")] {
+            let mut ranking = Ranking::new(3, 64.0);
+            ranking.set(ROW, [entry(1e4, false), entry(2e4, false), entry(3e4, poor)].into_iter(), explore);
+            let mut ranker = Ranker::new(3, 1);
+            ranker.adopt(Arc::new(ranking), 0);
+            let table = Table::new(&[READY; 3]);
+            let mut asked = || ranker.pick(ms(0), demand(Strategy::LoadBalanced), Tried::none(), true, &table);
+            let order: Vec<_> = (0..8).map(|_| asked().map_or(9, |pick| pick.provider)).collect();
+            assert_eq!(order.iter().map(ToString::to_string).collect::<String>(), expected);
+        }
     }
 
     #[test]

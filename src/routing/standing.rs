@@ -138,7 +138,8 @@ impl Standing {
         self.breaker.claim_trial(now)
     }
 
-    /// Gives it back, when the attempt was abandoned before it showed anything (the client left, a hedge was faster).
+    /// Gives it back, when the attempt was abandoned before it showed anything (it was not sent, the client left). Not when
+    /// a hedge was faster: [`Loser`](super::Loser).
     pub fn release_trial(&self, trial: &Trial) {
         self.breaker.release_trial(trial);
     }

@@ -1,50 +1,47 @@
-//! The node: shards and control as far as they decide, in the order of `shard/door.rs`.
-//!
-//! The seams for what joins later: a hedge is a second [`Flight`] of the same call; an outbound limit and a head's lag
-//! are facts (`room`, `footing`); what the provider's head is stands in its [`Provider`](super::world::Provider).
+//! The node's shards as far as they decide, in the order of `shard/door.rs`. What control decides is in `control`.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{CLASSES, Reply};
+use super::call::{Call, Flight};
+use super::control::Control;
+use super::own_rows::Sums;
+use super::settings::{Cripple, Settings};
+use super::watch::Watch;
+use super::world::{METHODS, Provider, Reply, World};
 use crate::jsonrpc::MethodClass;
-use crate::limits;
 use crate::routing::{
-    Attempt, Attempts, Board, BreakerConfig, CooldownConfig, FIRST_SHARE, Facts, Failure, Footing, Health, Next,
-    Outcome, Providers, Ranker, Ranking, RankingConfig, RowIndex, Standing, StandingConfig, Tally, Trial,
+    Allotment, Attempts, FIRST_SHARE, Facts, Failure, Footing, Health, HedgeBudget, Hedging, Loser, Month, Next,
+    Outbound, OutboundConfig, Outcome, Place, Plan, Providers, Ranker, Shows, Standing, Step, Tally, Transition, Trial,
 };
 use crate::time::Instant;
 
-/// How often shards report and control publishes.
-pub(super) const INTERVAL: Duration = Duration::from_millis(limits::RANKING_INTERVAL_MS_DEFAULT);
-
 pub(super) struct Node {
+    pub(super) settings: Settings,
     pub(super) shards: Vec<Shard>,
     pub(super) standings: Vec<Standing>,
-    pub(super) standing: StandingConfig,
-    pub(super) board: Board,
+    /// What we may send each provider, and what we have sent.
+    told: Vec<OutboundConfig>,
+    plans: Vec<Plan>,
+    outbounds: Vec<Outbound>,
+    pub(super) control: Control,
+    pub(super) watch: Watch,
 }
 
 pub(super) struct Shard {
     pub(super) ranker: Ranker,
     pub(super) in_flight: Vec<u32>,
-    /// Row after row, a provider each.
-    cells: Vec<Cell>,
+    budget: HedgeBudget,
+    allotments: Vec<Allotment>,
+    /// What was measured since the last report: by class, then by method that had a row of its own; and by provider.
+    pub(super) cells: Vec<Cell>,
 }
 
 #[derive(Clone, Default)]
-struct Cell {
-    answers_us: Vec<(u64, u64)>,
-    tally: Tally,
-}
-
-/// An attempt under way.
-pub(super) struct Flight {
-    pub(super) attempt: Attempt,
-    pub(super) sent: Instant,
-    pub(super) ends: Instant,
-    pub(super) reply: Reply,
+pub(super) struct Cell {
+    pub(super) answers_us: Vec<(u64, u64)>,
+    pub(super) tally: Tally,
+    pub(super) sums: Sums,
 }
 
 /// What an attempt's end means.
@@ -52,113 +49,187 @@ pub(super) struct Judged {
     pub(super) health: Option<Health>,
     /// `None`: an answer.
     pub(super) failure: Option<Failure<()>>,
+    /// What it changed.
+    pub(super) changed: Option<Transition>,
     timed: bool,
 }
 
 impl Node {
-    pub(super) fn new(
-        providers: usize,
-        shards: usize,
-        seed: u64,
-        ranking: RankingConfig,
-        standing: StandingConfig,
-    ) -> Self {
-        let slots: Vec<_> = (0..providers as u64).collect();
+    pub(super) fn new(world: &World, seed: u64, settings: &Settings) -> Self {
+        let (providers, shards) = (world.providers.len(), world.shards);
+        let told = |provider: &Provider| {
+            if settings.is(Cripple::ForgetsPlans) { OutboundConfig::DEFAULT } else { provider.told }
+        };
+        let told: Vec<_> = world.providers.iter().map(told).collect();
         Self {
+            settings: *settings,
             shards: (0..shards)
                 .map(|shard| Shard {
                     ranker: Ranker::new(providers, seed.wrapping_mul(31).wrapping_add(shard as u64)),
                     in_flight: vec![0; providers],
-                    cells: vec![Cell::default(); providers * CLASSES.len()],
+                    budget: HedgeBudget::new(),
+                    allotments: vec![Allotment::default(); providers],
+                    cells: vec![Cell::default(); providers * (MethodClass::ALL.len() + METHODS.len())],
                 })
                 .collect(),
             standings: (0..providers).map(|_| Standing::new()).collect(),
-            standing,
-            board: Board::new(Instant::START, &slots, shards, ranking),
+            plans: told.iter().map(|&told| Plan::new(told, Month::default())).collect(),
+            told,
+            outbounds: (0..providers).map(|_| Outbound::new()).collect(),
+            control: Control::new(providers, shards, settings),
+            watch: Watch::new(providers, world.block_time, seed, settings),
+        }
+    }
+
+    /// A call has come.
+    pub(super) fn on_call(&mut self, shard: usize) {
+        if let Some(config) = &self.settings.hedge {
+            self.shards[shard].budget.on_call(config);
         }
     }
 
     /// The next step of a call, as the door asks for it; and the trials that were claimed meanwhile.
-    pub(super) fn step(
+    pub(super) fn step(&mut self, now: Instant, call: &mut Call) -> (Step, Vec<usize>) {
+        self.with_candidates(call, |attempts, shard, candidates| attempts.next(now, shard.ranker, candidates))
+    }
+
+    /// The same when the attempt under way has taken its time.
+    pub(super) fn hedge(&mut self, now: Instant, call: &mut Call) -> (Step, Vec<usize>) {
+        self.with_candidates(call, |attempts, shard, candidates| {
+            attempts.on_hedge(now, shard.budget, shard.ranker, candidates)
+        })
+    }
+
+    fn with_candidates(
         &mut self,
-        now: Instant,
-        shard: usize,
-        attempts: &mut Attempts<()>,
-        draw: u64,
-    ) -> (crate::routing::Step, Vec<usize>) {
-        let shard = &mut self.shards[shard];
+        call: &mut Call,
+        ask: impl FnOnce(&mut Attempts<()>, &mut Parts<'_>, &Candidates<'_>) -> Step,
+    ) -> (Step, Vec<usize>) {
+        let Shard { ranker, in_flight, budget, allotments, .. } = &mut self.shards[call.shard];
         let candidates = Candidates {
+            settings: &self.settings,
             standings: &self.standings,
-            standing: &self.standing,
-            in_flight: &shard.in_flight,
-            draw,
+            in_flight,
+            outbound: (&self.outbounds, &self.plans, allotments),
+            units: METHODS[call.method].units,
+            footing: (&self.watch, call.info.class, call.probe.is_some()),
+            draw: call.draw,
             trials: RefCell::default(),
         };
-        let step = attempts.next(now, &mut shard.ranker, &candidates);
+        let step = ask(&mut call.attempts, &mut Parts { ranker, budget }, &candidates);
         (step, candidates.trials.into_inner())
     }
 
+    /// Takes what an attempt of `call` at `provider` needs. A shard of its own thread may find that another was faster, and
+    /// goes on as after a failure that sent nothing; here nobody is.
+    pub(super) fn take(&mut self, now: Instant, call: &Call, provider: usize) -> Option<Place> {
+        let shard = &mut self.shards[call.shard];
+        shard.in_flight[provider] += 1;
+        let (plan, units) = (&self.plans[provider], METHODS[call.method].units);
+        self.outbounds[provider].take(now, units, plan, &mut shard.allotments[provider]).ok()
+    }
+
+    /// An attempt is over, however it ended.
+    pub(super) fn leave(&mut self, call: &Call, flight: Flight) {
+        let Flight { attempt, place, .. } = flight;
+        self.shards[call.shard].in_flight[attempt.provider] -= 1;
+        if !self.settings.is(Cripple::KeepsPlaces) {
+            self.outbounds[attempt.provider].leave(place);
+        }
+    }
+
+    /// Whether a shard may send `provider` a call of `units` now.
+    pub(super) fn has_room(&self, now: Instant, shard: usize, provider: usize, units: u32) -> bool {
+        let own = &self.shards[shard].allotments[provider];
+        self.outbounds[provider].full(now, units, &self.plans[provider], own).is_none()
+    }
+
+    /// Whether no shard may send `provider` a call of `units` now.
+    pub(super) fn is_full(&self, now: Instant, provider: usize, units: u32) -> bool {
+        (0..self.shards.len()).all(|shard| !self.has_room(now, shard, provider, units))
+    }
+
+    /// Places in flight that are taken.
+    pub(super) fn places_taken(&self) -> u32 {
+        self.outbounds.iter().map(Outbound::in_flight).sum()
+    }
+
+    /// What may be done about a call's attempt at `provider` that takes its time.
+    pub(super) fn hedging(&self, call: &Call, provider: usize) -> Hedging {
+        match &self.settings.hedge {
+            None => Hedging::Never,
+            Some(_) if call.probe.is_some() => Hedging::Never,
+            Some(_) if self.settings.race && call.method == 0 => Hedging::Race,
+            Some(config) => Hedging::After(config.delay(self.p95(call, provider))),
+        }
+    }
+
+    /// The P95 of a provider in a call's row: a stand-in until a ranking's entry has it, for what control knows at once.
+    fn p95(&self, call: &Call, provider: usize) -> Option<Duration> {
+        self.control.p95(call.row, provider)
+    }
+
     /// An attempt has ended: what `note` and `Report` of the shard do.
-    pub(super) fn note(
-        &mut self,
-        now: Instant,
-        shard: usize,
-        class: usize,
-        flight: &Flight,
-        deadline: Duration,
-        draw: u64,
-    ) -> Judged {
-        let provider = flight.attempt.provider;
-        let judged = judge(flight, CLASSES[class].0, deadline);
+    pub(super) fn note(&mut self, now: Instant, call: &Call, flight: &Flight) -> Judged {
+        let (provider, class) = (flight.attempt.provider, call.info.class);
+        let mut judged = judge(flight, class, call.deadline);
         let standing = &self.standings[provider];
-        let shard = &mut self.shards[shard];
         let Some(health) = judged.health else {
             if let Some(trial) = &flight.attempt.trial {
                 standing.release_trial(trial);
             }
             return judged;
         };
-        let news =
-            Outcome { health, class: CLASSES[class].0, sent: flight.sent, trial: flight.attempt.trial.as_ref(), draw };
-        standing.on_outcome(now, &news, &self.standing);
+        let news = Outcome { health, class, sent: flight.sent, trial: flight.attempt.trial.as_ref(), draw: call.draw };
+        judged.changed = standing.on_outcome(now, &news, &self.settings.standing).breaker;
+        if let Health::Cooldown(_) = health {
+            self.outbounds[provider].on_limited(now, flight.sent, &self.told[provider]);
+        }
         let took = now.since(flight.sent);
-        let providers = shard.in_flight.len();
-        shard.cells[class * providers + provider].count(health, took);
+        let shard = &mut self.shards[call.shard];
+        if call.probe.is_none() {
+            shard.cell(call, provider).count(health, call.method, took);
+        }
         if judged.timed {
-            shard.ranker.on_answer(provider, CLASSES[class].0, now, took);
+            shard.ranker.on_answer(provider, class, now, took);
         }
         judged
     }
 
-    /// A shard's rows arrive at control.
-    pub(super) fn ship(&mut self, now: Instant, number: usize) {
-        let shard = &mut self.shards[number];
-        let providers = shard.in_flight.len();
-        for (index, cell) in shard.cells.iter_mut().enumerate().filter(|(_, cell)| cell.tally != Tally::default()) {
-            let row = RowIndex::from(CLASSES[index / providers].0);
-            self.board.merge_values(now, number, (index % providers) as u64, row, &cell.answers_us, &cell.tally);
-            cell.answers_us.clear();
-            cell.tally = Tally::default();
+    /// Another attempt was faster, and this one is cancelled.
+    pub(super) fn lost(&mut self, call: &Call, loser: Loser) {
+        // A trial keeps its place until its lease ends: given back at once, it would be every next call's.
+        if let Shows::AtLeast(_had) = loser.shows {
+            // A stand-in for an outcome of its own: beyond all answers, which at a percentile below that of the hedge's
+            // delay is the same as a sample of at least that long. Were it nothing, exploring a stalled one were in vain.
+            self.shards[call.shard].cell(call, loser.provider).tally.late += 1;
         }
     }
+}
 
-    /// Control's word, as of now.
-    pub(super) fn publish(&mut self, now: Instant) -> Arc<Ranking> {
-        for provider in 0..self.standings.len() {
-            let in_flight = self.shards.iter().map(|shard| u64::from(shard.in_flight[provider])).sum();
-            self.board.on_in_flight(provider as u64, in_flight);
-        }
-        let standings = &self.standings;
-        Arc::new(self.board.publish(now, |provider| standings[provider].gate(now) == crate::routing::Gate::Open))
+/// What [`Attempts`] needs of a shard.
+struct Parts<'a> {
+    ranker: &'a mut Ranker,
+    budget: &'a mut HedgeBudget,
+}
+
+impl Shard {
+    fn cell(&mut self, call: &Call, provider: usize) -> &mut Cell {
+        let providers = self.in_flight.len();
+        let own = self.ranker.row_of(call.info) != call.info.class.into();
+        let kind = if own { MethodClass::ALL.len() + call.method } else { call.info.class.index() };
+        &mut self.cells[kind * providers + provider]
     }
 }
 
 impl Cell {
-    fn count(&mut self, health: Health, took: Duration) {
+    fn count(&mut self, health: Health, method: usize, took: Duration) {
         match health {
             Health::Good => {
                 self.tally.answers += 1;
                 self.answers_us.push((rounded(took.as_micros() as u64), 1));
+                let (calls, took_us) = &mut self.sums[method];
+                (*calls, *took_us) = (*calls + 1, *took_us + took.as_micros() as u64);
             }
             Health::Untouched => self.tally.errors += 1,
             Health::Slow => self.tally.late += 1,
@@ -180,7 +251,7 @@ fn rounded(us: u64) -> u64 {
 fn judge(flight: &Flight, class: MethodClass, deadline: Duration) -> Judged {
     let failed = |health, sent, timed| {
         let failure = Failure { next: Next::FailOver, sent, unsupported: false, relayable: None };
-        Judged { health, failure: Some(failure), timed }
+        Judged { health, failure: Some(failure), changed: None, timed }
     };
     if flight.is_late() {
         let had = flight.attempt.first_byte_by.since(flight.sent);
@@ -188,7 +259,7 @@ fn judge(flight: &Flight, class: MethodClass, deadline: Duration) -> Judged {
         return failed(health, true, health.is_some());
     }
     match flight.reply {
-        Reply::Answer(_) => Judged { health: Some(Health::Good), failure: None, timed: true },
+        Reply::Answer(_) => Judged { health: Some(Health::Good), failure: None, changed: None, timed: true },
         Reply::Refused(_) => failed(Some(Health::Failure), false, false),
         Reply::Garbage(_) => failed(Some(Health::Failure), true, false),
         Reply::Limited(_, retry_after) => failed(Some(Health::Cooldown(retry_after)), false, false),
@@ -196,31 +267,38 @@ fn judge(flight: &Flight, class: MethodClass, deadline: Duration) -> Judged {
     }
 }
 
-impl Flight {
-    pub(super) fn new(attempt: Attempt, now: Instant, reply: Reply) -> Self {
-        let ends = match reply {
-            Reply::Answer(took) | Reply::Refused(took) | Reply::Garbage(took) | Reply::Limited(took, _) => now + took,
-            Reply::Silent => Instant::NEVER,
-        };
-        Self { sent: now, ends: ends.min(attempt.first_byte_by), reply, attempt }
-    }
+struct Candidates<'a> {
+    settings: &'a Settings,
+    standings: &'a [Standing],
+    in_flight: &'a [u32],
+    outbound: (&'a [Outbound], &'a [Plan], &'a [Allotment]),
+    /// Where they stand on the chain, the call's class, and whether it is the node's own question.
+    footing: (&'a Watch, MethodClass, bool),
+    /// What the call counts as.
+    units: u32,
+    draw: u64,
+    trials: RefCell<Vec<usize>>,
+}
 
-    fn is_late(&self) -> bool {
-        match self.reply {
-            Reply::Silent => true,
-            Reply::Answer(took) | Reply::Refused(took) | Reply::Garbage(took) | Reply::Limited(took, _) => {
-                self.sent + took > self.attempt.first_byte_by
-            }
-        }
+impl Candidates<'_> {
+    fn has_room(&self, provider: usize, now: Instant) -> bool {
+        let (outbounds, plans, allotments) = self.outbound;
+        outbounds[provider].full(now, self.units, &plans[provider], &allotments[provider]).is_none()
     }
 }
 
-struct Candidates<'a> {
-    standings: &'a [Standing],
-    standing: &'a StandingConfig,
-    in_flight: &'a [u32],
-    draw: u64,
-    trials: RefCell<Vec<usize>>,
+impl Candidates<'_> {
+    fn footing(&self, provider: usize) -> Footing {
+        let (watch, class, probe) = self.footing;
+        let ignored = |footing: Footing| {
+            self.settings.is(Cripple::IgnoresFooting)
+                || self.settings.is(Cripple::IgnoresLag) && footing != Footing::WrongChain
+        };
+        // The node's own question is what finds it out.
+        Some(watch.footing(provider))
+            .filter(|&footing| !probe && !ignored(footing))
+            .map_or(Footing::InStep, |footing| footing.for_class(class))
+    }
 }
 
 impl Providers for Candidates<'_> {
@@ -232,37 +310,22 @@ impl Providers for Candidates<'_> {
         let standing = &self.standings[provider];
         Facts {
             gate: standing.gate(now),
-            held: standing.holds_back(now, self.draw, self.standing),
-            footing: Footing::InStep,
+            held: standing.holds_back(now, self.draw, &self.settings.standing),
+            footing: self.footing(provider),
             priority: 1,
             weight: 1,
             in_flight: self.in_flight[provider],
             supports: true,
-            room: true,
+            room: self.has_room(provider, now),
         }
     }
 
     fn claim_trial(&self, provider: usize, now: Instant) -> Option<Trial> {
         let (trial, _) = self.standings[provider].claim_trial(now)?;
         self.trials.borrow_mut().push(provider);
+        if self.settings.is(Cripple::FreesTrials) {
+            self.standings[provider].release_trial(&trial);
+        }
         Some(trial)
     }
-}
-
-/// The product's own settings.
-pub(super) fn standing() -> StandingConfig {
-    StandingConfig::default()
-}
-
-/// The same in small, so that a world of seconds sees them through.
-pub(super) fn standing_in_small() -> StandingConfig {
-    let breaker = BreakerConfig {
-        cooldown: Duration::from_millis(500),
-        cooldown_max: Duration::from_secs(2),
-        ramp: Duration::from_secs(1),
-        ..BreakerConfig::DEFAULT
-    };
-    let cooldown =
-        CooldownConfig { first: Duration::from_millis(250), max: Duration::from_secs(2), ..CooldownConfig::default() };
-    StandingConfig { breaker, cooldown }
 }

@@ -1,13 +1,14 @@
 //! What a node meets: providers with latencies that change, faults that come and go, calls that arrive in bursts.
 //!
-//! A latency is `base · path(t) · class · exp(spread · skewed(z))` with `z` normal: lognormal, with a heavier right
+//! A latency is `base · path(t) · cost · exp(spread · skewed(z))` with `z` normal: lognormal, with a heavier right
 //! side. Written with `z` and not drawn inside, so that any percentile is known exactly (the oracle's knowledge), and
 //! one call's luck can be held against two providers (`z` in common: the difference is theirs).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::jsonrpc::MethodClass;
-use crate::routing::Random;
+use crate::jsonrpc::{MethodInfo, info};
+use crate::routing::{OutboundConfig, Random};
 use crate::time::Instant;
 
 /// The normal deviate of a percentile, for those that tests ask for.
@@ -21,9 +22,36 @@ pub(super) fn deviate(part: f64) -> f64 {
     }
 }
 
-/// The classes that calls come in, each with what it costs beside a read.
-pub(super) const CLASSES: [(MethodClass, f64); 3] =
-    [(MethodClass::Read, 1.0), (MethodClass::Execute, 1.6), (MethodClass::Write, 2.0)];
+/// The methods that are called, the first ones in all worlds, and the node's own questions at the end.
+pub(super) const METHODS: [Method; 6] = [
+    Method { name: "eth_getBalance", cost: 1.0, units: 1, apart: false },
+    Method { name: "eth_call", cost: 1.6, units: 3, apart: false },
+    // May not be sent twice, unlike a raw transaction.
+    Method { name: "eth_sendTransaction", cost: 2.0, units: 5, apart: false },
+    Method { name: "eth_getBlockByNumber", cost: 1.0, units: 2, apart: true },
+    Method { name: "eth_blockNumber", cost: 0.7, units: 1, apart: false },
+    Method { name: "eth_chainId", cost: 0.5, units: 1, apart: false },
+];
+
+/// How many of them clients call.
+pub(super) const CLIENTS_METHODS: usize = 4;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Method {
+    name: &'static str,
+    /// What it takes beside a read.
+    pub(super) cost: f64,
+    /// What vendors count it as.
+    pub(super) units: u32,
+    /// It is not like its class: what it takes is another thing at each provider.
+    apart: bool,
+}
+
+impl Method {
+    pub(super) fn info(&self) -> &'static MethodInfo {
+        info(self.name)
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct World {
@@ -32,8 +60,9 @@ pub(super) struct World {
     pub(super) calls_per_s: f64,
     /// Every so often, ten times as many for a tenth of a second.
     pub(super) bursts: bool,
-    /// How many of [`CLASSES`] are asked for.
-    pub(super) classes: usize,
+    pub(super) block_time: Duration,
+    /// Which of [`METHODS`] are called.
+    pub(super) methods: Vec<usize>,
     pub(super) span: Duration,
 }
 
@@ -42,15 +71,65 @@ pub(super) struct Provider {
     pub(super) base_ms: f64,
     pub(super) spread: f64,
     pub(super) skew: f64,
+    /// Logarithm of what a method apart takes beside others.
+    pub(super) apart: f64,
     /// Logarithms of what the base is multiplied by, a step each.
     pub(super) path: Vec<f64>,
     pub(super) faults: Vec<Fault>,
     /// Calls a second beyond which it refuses, and whether it then says for how long.
     pub(super) limit: Option<(f64, Option<Duration>)>,
-    /// Blocks that its head differs from the chain's by: behind when negative, a lie when far ahead. For heads.
-    #[allow(dead_code, reason = "read by heads, when they join")]
-    pub(super) head_offset: i64,
+    /// What it tells of the chain that is not so.
+    pub(super) tales: Vec<Tale>,
     pub(super) bucket: (f64, Instant),
+    /// What was bought from it, beyond which it refuses; and what the operator has written in the config.
+    pub(super) plan: OutboundConfig,
+    pub(super) told: OutboundConfig,
+    /// What of the plan is used.
+    pub(super) used: Used,
+}
+
+/// A vendor's count, by the strictest reading: any span of one second.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Used {
+    /// Calls of the last second, with their units.
+    second: VecDeque<(Instant, u32)>,
+    month: u64,
+    under_way: u32,
+}
+
+impl Used {
+    /// One more call; whether the plan allows it.
+    pub(super) fn on_call(&mut self, now: Instant, units: u32, plan: &OutboundConfig) -> bool {
+        while self.second.front().is_some_and(|&(at, _)| now.since(at) >= Duration::from_secs(1)) {
+            self.second.pop_front();
+        }
+        self.second.push_back((now, units));
+        self.under_way += 1;
+        self.month += u64::from(units);
+        let in_second = self.second.iter().map(|&(_, units)| units).sum::<u32>();
+        plan.in_flight.is_none_or(|most| self.under_way <= most)
+            && plan.calls_per_second.is_none_or(|most| self.second.len() <= most as usize)
+            && plan.units_per_second.is_none_or(|most| in_second <= most)
+            && plan.units_per_month.is_none_or(|most| self.month <= most)
+    }
+
+    /// The last one is taken back: it was refused.
+    fn refuse(&mut self, units: u32) {
+        self.second.pop_back();
+        self.month -= u64::from(units);
+    }
+
+    pub(super) fn on_end(&mut self) {
+        self.under_way -= 1;
+    }
+}
+
+impl World {
+    /// Blocks by which a provider's head is behind the chain's.
+    pub(super) fn lag(&self, provider: usize, now: Instant) -> u64 {
+        let truth = Provider::default().height(now, self.block_time);
+        truth.saturating_sub(self.providers[provider].height(now, self.block_time))
+    }
 }
 
 /// Moments at which a drifting provider's latency changes.
@@ -77,6 +156,32 @@ pub(super) enum Kind {
     Slow(f64),
 }
 
+/// What a provider tells of the chain, for a while, that is not so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tale {
+    pub(super) from: Instant,
+    pub(super) until: Instant,
+    pub(super) told: Told,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Told {
+    /// So many blocks too few.
+    Behind(u64),
+    /// The block at which it began.
+    Stuck,
+    /// So many too many.
+    Ahead(u64),
+    /// The blocks of another chain, and that chain's id.
+    OtherChain,
+}
+
+/// The chain's id, and another one's.
+pub(super) const CHAIN: u64 = 1;
+const OTHER_CHAIN: u64 = 56;
+/// The chain's height at the start.
+const FIRST_BLOCK: u64 = 1_000;
+
 /// What becomes of one call at a provider.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Reply {
@@ -91,25 +196,33 @@ pub(super) enum Reply {
 
 impl Provider {
     /// The latency of a call whose luck is `z`.
-    pub(super) fn latency(&self, now: Instant, class: f64, z: f64) -> Duration {
+    pub(super) fn latency(&self, now: Instant, method: &Method, z: f64) -> Duration {
         let step = (now.micros() / STEP.as_micros() as u64) as usize;
         let path = self.path.get(step).or(self.path.last()).copied().unwrap_or(0.0);
+        let apart = if method.apart { self.apart } else { 0.0 };
         let skewed = z + self.skew * z.max(0.0).powi(2);
         let slow: f64 = self.active(now).map(|kind| if let Kind::Slow(times) = kind { times } else { 1.0 }).product();
         Duration::from_secs_f64(
-            (self.base_ms / 1e3 * class * slow * (path + self.spread * skewed).exp()).clamp(5e-5, 100.0),
+            (self.base_ms / 1e3 * method.cost * slow * (path + apart + self.spread * skewed).exp()).clamp(5e-5, 100.0),
         )
     }
 
     /// What it says to a call sent now.
-    pub(super) fn reply(&mut self, now: Instant, class: f64, z: f64, luck: f64) -> Reply {
-        let took = self.latency(now, class, z);
+    pub(super) fn reply(&mut self, now: Instant, method: &Method, z: f64, luck: f64) -> Reply {
+        let took = self.latency(now, method, z);
         let round_trip = Duration::from_secs_f64(self.base_ms / 4e3);
+        let within = self.used.on_call(now, method.units, &self.plan);
+        if !within {
+            self.used.refuse(method.units);
+        }
         if self.is_dead(now) {
             return Reply::Refused(round_trip);
         }
         if self.active(now).any(|kind| kind == Kind::Stall) {
             return Reply::Silent;
+        }
+        if !within {
+            return Reply::Limited(round_trip, None);
         }
         if self.refuses(now) {
             return Reply::Limited(round_trip, self.limit.and_then(|(_, retry_after)| retry_after));
@@ -136,7 +249,31 @@ impl Provider {
 
     /// Nothing is wrong with it, nor was within `calm` before.
     pub(super) fn is_well(&self, now: Instant, calm: Duration) -> bool {
-        self.limit.is_none() && self.faults.iter().all(|fault| now < fault.from || fault.until + calm <= now)
+        self.limit.is_none()
+            && self.told == self.plan
+            && self.faults.iter().all(|fault| now < fault.from || fault.until + calm <= now)
+    }
+
+    /// The newest block that it tells of.
+    pub(super) fn height(&self, now: Instant, block_time: Duration) -> u64 {
+        let height = |at: Instant| FIRST_BLOCK + at.micros() / block_time.as_micros() as u64;
+        match self.tale(now).copied() {
+            None => height(now),
+            Some(Tale { told: Told::Behind(blocks), .. }) => height(now).saturating_sub(blocks),
+            Some(Tale { told: Told::Stuck, from, .. }) => height(from),
+            Some(Tale { told: Told::Ahead(blocks), .. }) => height(now) + blocks,
+            Some(Tale { told: Told::OtherChain, .. }) => height(now) * 3,
+        }
+    }
+
+    /// The chain that it says it is.
+    pub(super) fn chain(&self, now: Instant) -> u64 {
+        let other = self.tale(now).is_some_and(|tale| tale.told == Told::OtherChain);
+        if other { OTHER_CHAIN } else { CHAIN }
+    }
+
+    pub(super) fn tale(&self, now: Instant) -> Option<&Tale> {
+        self.tales.iter().find(|tale| tale.from <= now && now < tale.until)
     }
 
     fn active(&self, now: Instant) -> impl Iterator<Item = Kind> {
@@ -176,60 +313,6 @@ pub(super) fn normal(random: &mut Random) -> f64 {
 
 pub(super) fn between(random: &mut Random, low: f64, high: f64) -> f64 {
     low + (high - low) * random.next_unit()
-}
-
-/// A small world of everything that may go wrong.
-pub(super) fn troubled(seed: u64, span: Duration) -> World {
-    let random = &mut Random::new(seed);
-    let count = 2 + random.next_u64() as usize % 4;
-    let span_s = span.as_secs_f64();
-    let steps = (span.as_millis() / STEP.as_millis()) as usize + 1;
-    let providers = (0..count).map(|_| {
-        let mut provider = Provider {
-            base_ms: between(random, 5.0, 120.0),
-            spread: between(random, 0.1, 0.6),
-            skew: between(random, 0.0, 0.3),
-            path: walk(random, steps, 0.01),
-            ..Provider::default()
-        };
-        if random.next_unit() < 0.6 {
-            provider.faults = faults(random, span_s);
-        }
-        if random.next_unit() < 0.2 {
-            let retry_after = (random.next_unit() < 0.5).then(|| Duration::from_secs(1 + random.next_u64() % 3));
-            provider.limit = Some((between(random, 5.0, 60.0), retry_after));
-        }
-        provider.head_offset = [0, 0, -10, 1_000_000][random.next_u64() as usize % 4];
-        provider
-    });
-    let providers = providers.collect();
-    World {
-        providers,
-        shards: 1 + random.next_u64() as usize % 3,
-        calls_per_s: between(random, 15.0, 80.0),
-        bursts: random.next_unit() < 0.5,
-        classes: 1 + random.next_u64() as usize % CLASSES.len(),
-        span,
-    }
-}
-
-fn faults(random: &mut Random, span_s: f64) -> Vec<Fault> {
-    // One in ten seconds, on average; each lasts up to a third of a small world, or up to a minute of a large one.
-    let count = 1 + (random.next_unit() * span_s / 5.0) as usize;
-    (0..count)
-        .map(|_| {
-            let from = between(random, 0.0, span_s);
-            let until = from + between(random, 0.2, (span_s / 3.0).min(60.0));
-            let kind = match random.next_u64() % 5 {
-                0 => Kind::Dead,
-                1 => Kind::Stall,
-                2 => Kind::Flap(Duration::from_millis(100 + random.next_u64() % 900)),
-                3 => Kind::Broken(between(random, 0.1, 1.0)),
-                _ => Kind::Slow(between(random, 1.5, 10.0)),
-            };
-            Fault { from: at(from), until: at(until), kind }
-        })
-        .collect()
 }
 
 pub(super) fn at(seconds: f64) -> Instant {
