@@ -35,8 +35,8 @@
 //!   never through a shut gate, and rather to a provider that is known to be well than to one on trial: a hedge is to rescue
 //!   a call, not to find out about a provider.
 //! - **The first answer wins**; the other attempt is cancelled, and [`Loser`] says what that shows of its provider.
-//! - **A trial is hedged late and never raced**: beside a provider that is well it could only lose, and one that is well again
-//!   would not be found out.
+//! - **A trial has nobody beside it**: beside a provider that is well it could only lose, and one that is well again would not be
+//!   found out.
 //! - **A failure of one while the other runs does not end the call**, whatever it says; the other one's end decides.
 
 use std::time::Duration;
@@ -236,9 +236,8 @@ impl<T> Attempts<T> {
         };
         let at = running.sent + delay;
         let allowed = self.demand.repeatable && self.made < self.made_max && !matches!(self.hedge, Hedge::Sent { .. });
-        let raced_on_trial = running.on_trial && hedging == Hedging::Race;
         // From then on the next attempt is due by itself.
-        if allowed && !raced_on_trial && at < running.first_byte_by {
+        if allowed && !running.on_trial && at < running.first_byte_by {
             self.hedge = Hedge::Armed { at, hedging };
         }
     }
@@ -775,10 +774,11 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_is_hedged_and_not_raced() {
+    fn a_trial_has_nobody_beside_it() {
         let demand = Demand { strategy: Order::Fastest, ..world(&[], true).attempts.demand };
         for (gate, hedging, expected) in [
-            (Gate::Trial, AFTER_100, Some(ms(100))),
+            (Gate::Trial, AFTER_100, None),
+            (Gate::Open, AFTER_100, Some(ms(100))),
             (Gate::Trial, Hedging::Race, None),
             (Gate::Open, Hedging::Race, Some(ms(0))),
         ] {

@@ -113,6 +113,8 @@ pub(super) struct Flight {
     pub(super) sent: Instant,
     pub(super) ends: Instant,
     pub(super) reply: Reply,
+    /// Nobody is asked beside it, so that it comes to its end.
+    pub(super) looked_at: bool,
 }
 
 impl Flight {
@@ -121,7 +123,7 @@ impl Flight {
             Reply::Answer(took) | Reply::Refused(took) | Reply::Garbage(took) | Reply::Limited(took, _) => now + took,
             Reply::Silent => Instant::NEVER,
         };
-        Self { sent: now, ends: ends.min(attempt.first_byte_by), reply, attempt, place }
+        Self { sent: now, ends: ends.min(attempt.first_byte_by), reply, attempt, place, looked_at: false }
     }
 
     pub(super) fn is_late(&self) -> bool {

@@ -1,7 +1,6 @@
 //! The node's control as far as it decides: what shards report becomes a ranking, as in `control/rank.rs`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::node::{Cell, Shard};
 use super::own_rows::{OwnRows, Sums};
@@ -9,7 +8,7 @@ use super::ratio::Ratios;
 use super::settings::Settings;
 use super::watch::Watch;
 use crate::jsonrpc::MethodClass;
-use crate::routing::{Board, Footing, Gate, ROWS_MAX, Random, Ranking, RowIndex, Standing, Tally, Transition};
+use crate::routing::{Board, Footing, Gate, Random, Ranking, Standing, Tally, Transition};
 use crate::time::Instant;
 
 pub(super) struct Control {
@@ -24,8 +23,6 @@ pub(super) struct Control {
     gauges: Vec<Vec<u32>>,
     /// Clients' calls that each provider has answered.
     pub(super) answered: Vec<u64>,
-    /// In microseconds, by row and provider; 0 where nothing is known.
-    p95_us: Vec<f64>,
 }
 
 impl Control {
@@ -40,7 +37,6 @@ impl Control {
             providers,
             gauges: vec![vec![0; providers]; shards],
             answered: vec![0; providers],
-            p95_us: vec![0.0; ROWS_MAX * providers],
         }
     }
 
@@ -89,19 +85,7 @@ impl Control {
         self.own.decide(now, &mut self.board, &self.settings.ranking);
         let mut ranking = self.board.publish(now, |provider| is_open(now, provider, standings, watch));
         ranking.set_own(self.own.rows());
-        for row in (0..ROWS_MAX).filter_map(RowIndex::at).filter(|&row| ranking.row(row).is_some()) {
-            for provider in 0..self.providers {
-                let score = self.board.score(now, row, provider);
-                self.p95_us[row.index() * self.providers + provider] = score.map_or(0.0, |score| score.p95_us);
-            }
-        }
         Arc::new(ranking)
-    }
-
-    /// See [`Node`](super::node::Node).
-    pub(super) fn p95(&self, row: RowIndex, provider: usize) -> Option<Duration> {
-        let p95_us = self.p95_us[row.index() * self.providers + provider];
-        (p95_us > 0.0).then(|| Duration::from_secs_f64(p95_us / 1e6))
     }
 }
 

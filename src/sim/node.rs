@@ -11,8 +11,9 @@ use super::watch::Watch;
 use super::world::{METHODS, Provider, Reply, World};
 use crate::jsonrpc::MethodClass;
 use crate::routing::{
-    Allotment, Attempts, FIRST_SHARE, Facts, Failure, Footing, Health, HedgeBudget, Hedging, Loser, Month, Next,
-    Outbound, OutboundConfig, Outcome, Place, Plan, Providers, Ranker, Shows, Standing, Step, Tally, Transition, Trial,
+    Allotment, Attempt, Attempts, FIRST_SHARE, Facts, Failure, Footing, Health, HedgeBudget, Hedging, Loser, Month,
+    Next, Outbound, OutboundConfig, Outcome, Outruns, Place, Plan, Providers, Ranker, Shows, Standing, Step, Tally,
+    Transition, Trial,
 };
 use crate::time::Instant;
 
@@ -32,6 +33,7 @@ pub(super) struct Shard {
     pub(super) ranker: Ranker,
     pub(super) in_flight: Vec<u32>,
     budget: HedgeBudget,
+    outruns: Vec<Outruns>,
     allotments: Vec<Allotment>,
     /// What was measured since the last report: by class, then by method that had a row of its own; and by provider.
     pub(super) cells: Vec<Cell>,
@@ -68,6 +70,7 @@ impl Node {
                     ranker: Ranker::new(providers, seed.wrapping_mul(31).wrapping_add(shard as u64)),
                     in_flight: vec![0; providers],
                     budget: HedgeBudget::new(),
+                    outruns: vec![Outruns::new(); providers],
                     allotments: vec![Allotment::default(); providers],
                     cells: vec![Cell::default(); providers * (MethodClass::ALL.len() + METHODS.len())],
                 })
@@ -131,8 +134,12 @@ impl Node {
 
     /// An attempt is over, however it ended.
     pub(super) fn leave(&mut self, call: &Call, flight: Flight) {
-        let Flight { attempt, place, .. } = flight;
-        self.shards[call.shard].in_flight[attempt.provider] -= 1;
+        let Flight { attempt, place, looked_at, .. } = flight;
+        let shard = &mut self.shards[call.shard];
+        shard.in_flight[attempt.provider] -= 1;
+        if looked_at {
+            shard.outruns[attempt.provider].on_end();
+        }
         if !self.settings.is(Cripple::KeepsPlaces) {
             self.outbounds[attempt.provider].leave(place);
         }
@@ -154,19 +161,20 @@ impl Node {
         self.outbounds.iter().map(Outbound::in_flight).sum()
     }
 
-    /// What may be done about a call's attempt at `provider` that takes its time.
-    pub(super) fn hedging(&self, call: &Call, provider: usize) -> Hedging {
-        match &self.settings.hedge {
-            None => Hedging::Never,
-            Some(_) if call.probe.is_some() => Hedging::Never,
-            Some(_) if self.settings.race && call.method == 0 => Hedging::Race,
-            Some(config) => Hedging::After(config.delay(self.p95(call, provider))),
+    /// What may be done about a call's attempt that takes its time; and whether it is left to its end to be looked at.
+    pub(super) fn hedging(&mut self, call: &Call, attempt: &Attempt) -> (Hedging, bool) {
+        let Some(config) = self.settings.hedge.as_ref().filter(|_| call.probe.is_none() && attempt.trial.is_none())
+        else {
+            return (Hedging::Never, false);
+        };
+        let shard = &mut self.shards[call.shard];
+        if shard.outruns[attempt.provider].look() {
+            return (Hedging::Never, true);
         }
-    }
-
-    /// The P95 of a provider in a call's row: a stand-in until a ranking's entry has it, for what control knows at once.
-    fn p95(&self, call: &Call, provider: usize) -> Option<Duration> {
-        self.control.p95(call.row, provider)
+        if self.settings.race && call.method == 0 {
+            return (Hedging::Race, false);
+        }
+        (Hedging::After(config.delay(shard.ranker.p95(call.row, attempt.provider))), false)
     }
 
     /// An attempt has ended: what `note` and `Report` of the shard do.
@@ -190,6 +198,9 @@ impl Node {
         if call.probe.is_none() {
             shard.cell(call, provider).count(health, call.method, took);
         }
+        if matches!(health, Health::Good | Health::Untouched) {
+            shard.outruns[provider].on_answer();
+        }
         if judged.timed {
             shard.ranker.on_answer(provider, class, now, took);
         }
@@ -199,10 +210,12 @@ impl Node {
     /// Another attempt was faster, and this one is cancelled.
     pub(super) fn lost(&mut self, call: &Call, loser: Loser) {
         // A trial keeps its place until its lease ends: given back at once, it would be every next call's.
-        if let Shows::AtLeast(_had) = loser.shows {
-            // A stand-in for an outcome of its own: beyond all answers, which at a percentile below that of the hedge's
-            // delay is the same as a sample of at least that long. Were it nothing, exploring a stalled one were in vain.
-            self.shards[call.shard].cell(call, loser.provider).tally.late += 1;
+        let shard = &mut self.shards[call.shard];
+        shard.outruns[loser.provider].on_outrun();
+        let cell = shard.cell(call, loser.provider);
+        cell.tally.outrun += 1;
+        if let Shows::AtLeast(had) = loser.shows {
+            cell.answers_us.push((rounded(had.as_micros() as u64), 1));
         }
     }
 }

@@ -179,8 +179,11 @@ impl Run {
         let (step, trials) = self.node.step(self.now, &mut call);
         match step {
             Step::Try(attempt) => {
-                let hedging = self.node.hedging(&call, attempt.provider);
+                let (hedging, looked_at) = self.node.hedging(&call, &attempt);
                 self.sends(&mut call, attempt, &trials, watcher);
+                if let Some(flight) = call.flights.last_mut() {
+                    flight.looked_at = looked_at;
+                }
                 call.attempts.arm(hedging);
                 if let Some(at) = call.attempts.hedge_at() {
                     self.push(at, Event::Hedges(call.number));

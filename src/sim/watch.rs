@@ -69,7 +69,8 @@ impl Watch {
         let (end, number) = match end {
             ProbeEnded::Answered(number) => (ProbeEnd::Answered, number),
             ProbeEnded::Limited(rest) => (ProbeEnd::Limited(Some(rest)), None),
-            ProbeEnded::Failed => (ProbeEnd::Failed, None),
+            // Nobody refuses our key in these worlds.
+            ProbeEnded::Failed | ProbeEnded::Refused => (ProbeEnd::Failed, None),
             ProbeEnded::NotAsked => {
                 self.probes.on_end(now, probe, ProbeEnd::Failed);
                 return;
