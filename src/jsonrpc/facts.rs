@@ -316,7 +316,7 @@ mod tests {
             ("eth_getBlockReceipts", r#"["0x7"]"#, History, Number(7)),
             ("eth_getBlockReceipts", &by_hash, History, Unnamed),
             ("alchemy_getTransactionReceipts", r#"[{"blockNumber":"0x7"}]"#, History, Number(7)),
-            ("eth_feeHistory", r#"["0x5","0x7",[1]]"#, History, Number(7)),
+            ("eth_feeHistory", r#"["0x5","0x7",[1]]"#, History, Unnamed),
             ("eth_getTransactionReceipt", r#"["0x7"]"#, History, Unnamed),
             ("eth_blockNumber", "[]", History, Unnamed),
             ("made_up", r#"["0x7","0x8"]"#, History, Unnamed),
