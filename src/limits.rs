@@ -600,6 +600,10 @@ const _: () = assert!(EVENTS_ALIVE_EVERY.as_secs() * 2 <= ADMIN_IDLE.as_secs());
 /// incident's.
 pub const REFUSAL_TOLD_EVERY: Duration = Duration::from_mins(1);
 
+/// Blocks below its own newest one up to which a provider that lags is asked like any other: what it says of them is settled,
+/// whatever became of its newest. Two epochs of Ethereum, after which blocks are final; elsewhere that takes fewer.
+pub const LAGGING_SETTLED_BLOCKS: u64 = 64;
+
 /// Bytes of a call's params searched for words that its error may repeat; of longer ones it may repeat anything. A thousand
 /// times what calls are like, and tens of microseconds to search.
 pub const PARAMS_SEARCHED_BYTES_MAX: usize = 64 * 1024;

@@ -74,6 +74,8 @@ pub struct ProviderSlot {
     pub footing: FootingCell,
     /// Its newest block as clients were told since control last looked.
     pub said_head: HeadCell,
+    /// While it lags: the newest block that it has for certain; control's word.
+    pub settled: HeadCell,
     /// What it is believed to lack, for pages.
     pub beliefs: BeliefCells,
 }
@@ -171,6 +173,7 @@ impl ProviderSlot {
             refusal_told_until: AtomicU64::new(0),
             footing: FootingCell::default(),
             said_head: HeadCell::default(),
+            settled: HeadCell::default(),
             beliefs: BeliefCells::default(),
         }
     }
