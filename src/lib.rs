@@ -12,8 +12,9 @@
 //! ```
 //!
 //! **Two planes.** A shard owns its listeners, its clients' connections, its pools of connections to providers and its
-//! measurements, and shares nothing on the path of a request but three words a provider (its breaker, its cooldown and
-//! its footing on the chain), which are written in trouble alone. Control runs beside, on well-kept libraries; a shard never waits for it.
+//! measurements, and shares nothing on the path of a request but a few words a provider: its breaker, its cooldowns and
+//! its footing on the chain, which are written in trouble alone, and its newest block as
+//! clients are told of it, which is written a few times a second at most. Control runs beside, on well-kept libraries; a shard never waits for it.
 //!
 //! **Pure cores.** [`http`], [`jsonrpc`] and [`routing`] know no socket, no runtime and no clock: bytes and moments are
 //! handed in. What does I/O is a thin shell around them.
@@ -38,6 +39,7 @@
 //! - *probe*: a question of the node's own to a provider.
 //! - *gate*: whether a provider may be asked: its *breaker* (transport failures) and its *cooldown* (its own limits).
 //! - *row*: what a shard measured of a provider and a class, or a method by itself; *ranking*: what control made of all rows.
+//! - *lesson*: what a reply taught about what its provider cannot do; *belief*: what is made of it, for a while.
 //! - *explored*: a call that goes to another than the best, for the evidence alone.
 //! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
 //! - *shard*: a core's thread; *control*: the one thread that is none.

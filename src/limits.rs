@@ -625,6 +625,10 @@ pub const OUTBOUND_IN_FLIGHT_MAX: u64 = 1_000_000;
 /// Most that a method weighs, in compute units: some hundred times the dearest of published tables.
 pub const UNITS_MAX: u64 = 1_000_000;
 
+/// Blocks below its own newest one up to which a provider that lags is asked like any other: what it says of them is settled,
+/// whatever became of its newest. Two epochs of Ethereum, after which blocks are final; elsewhere that takes fewer.
+pub const LAGGING_SETTLED_BLOCKS: u64 = 64;
+
 /// Bytes of a call's params searched for words that its error may repeat; of longer ones it may repeat anything. A thousand
 /// times what calls are like, and tens of microseconds to search.
 pub const PARAMS_SEARCHED_BYTES_MAX: usize = 64 * 1024;

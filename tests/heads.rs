@@ -198,6 +198,13 @@ fn a_provider_that_lags_gets_no_call_that_depends_on_the_head_until_it_has_caugh
     node.ethereum(&json::call("trace_block", "[\"0x1\"]"));
     assert_eq!(late.provider.calls("trace_block").len(), 1, "an old block is there as well");
 
+    // So are those that a call of another class names, if they are old enough.
+    let block = |number: u64| node.ethereum(&json::call("eth_getBlockByNumber", &format!("[\"{number:#x}\",false]")));
+    for (number, asked) in [(926, 1), (927, 1), (1, 2)] {
+        block(number);
+        assert_eq!(late.provider.calls("eth_getBlockByNumber").len(), asked, "{number}");
+    }
+
     let metrics = node.admin_get("/metrics").text();
     for (name, provider, value) in [
         ("livechain_provider_lag_blocks", "alpha", "10"),

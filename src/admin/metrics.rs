@@ -185,7 +185,7 @@ impl Sheet<'_> {
         let rows = all(snapshot).map(|provider| (labels(provider), provider.slot.footing.get() as u64));
         self.gauge(
             "provider_footing",
-            "0 in step with its chain, 1 out of step, 2 another chain, 3 not asked",
+            "0 in step with its chain, 1 out of step, 2 another chain, 3 not asked, 4 refuses our key",
             None,
             rows,
         )?;

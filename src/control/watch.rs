@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::totals::Totals;
 use crate::config;
 use crate::jsonrpc::MethodClass;
+use crate::limits::LAGGING_SETTLED_BLOCKS;
 use crate::link::{ChainEntry, Event, EventKind, Outcome, ProbeEnded, ProbeOrder, ProbeWord, ProviderSlot, Snapshot};
 use crate::routing::{
     Footing, Gate, HeadCell, HeadEvent, HeadFacts, Heads, Level, Probe, ProbeEnd, Probes, Question, Rest,
@@ -302,6 +303,10 @@ impl Chain {
                 (false, true) => Footing::OutOfStep,
                 (false, false) => Footing::InStep,
             };
+            // One that is far ahead is of no chain that anybody knows.
+            let facts = self.heads.facts(bit).filter(|facts| facts.level == Level::Lagging);
+            let newest = facts.and_then(|facts| facts.heard).map(|(height, _)| height);
+            provider.slot.settled.set(newest.and_then(|height| height.checked_sub(LAGGING_SETTLED_BLOCKS)));
             provider.slot.footing.set(footing);
         }
     }
@@ -400,6 +405,8 @@ mod tests {
         let lags = ("c".to_owned(), EventKind::Lagging(10));
         assert_eq!(round(&mut watch, secs(2), &ids, &heights), [lags]);
         assert_eq!(footings(&snapshot), [Footing::InStep, Footing::InStep, Footing::OutOfStep, Footing::WrongChain]);
+        let settled: Vec<_> = snapshot.chains[0].providers.iter().map(|provider| provider.slot.settled.get()).collect();
+        assert_eq!(settled, [None, None, Some(26), None]);
         let slots = || snapshot.chains[0].providers.iter().map(|provider| &*provider.slot);
         assert_eq!((watch.head("ethereum"), snapshot.chains[0].head.get()), (Some(100), Some(100)));
         let why: Vec<_> = slots().map(|slot| watch.out(slot)).collect();

@@ -102,10 +102,13 @@ impl BlockFacts {
         }
     }
 
-    /// Whether it is about the newest block there is.
+    /// The newest block that it is about, where it names all by number. None: it may depend on the chain's head.
     #[must_use]
-    pub fn depends_on_head(&self) -> bool {
-        self.from == Block::Head || self.to == Block::Head
+    pub fn newest(&self) -> Option<u64> {
+        match (self.from, self.to) {
+            (Block::Number(from), Block::Number(to)) => Some(from.max(to)),
+            _ => None,
+        }
     }
 }
 
@@ -316,7 +319,7 @@ mod tests {
             ("eth_getBlockReceipts", r#"["0x7"]"#, History, Number(7)),
             ("eth_getBlockReceipts", &by_hash, History, Unnamed),
             ("alchemy_getTransactionReceipts", r#"[{"blockNumber":"0x7"}]"#, History, Number(7)),
-            ("eth_feeHistory", r#"["0x5","0x7",[1]]"#, History, Number(7)),
+            ("eth_feeHistory", r#"["0x5","0x7",[1]]"#, History, Unnamed),
             ("eth_getTransactionReceipt", r#"["0x7"]"#, History, Unnamed),
             ("eth_blockNumber", "[]", History, Unnamed),
             ("made_up", r#"["0x7","0x8"]"#, History, Unnamed),
@@ -326,7 +329,8 @@ mod tests {
             assert_eq!(facts(method, params), expected, "{method} {params}");
         }
         assert_eq!(BlockFacts::of(info("eth_getBalance"), None).from, Head);
-        assert!(facts("eth_getBalance", "[]").depends_on_head() && !facts("eth_blockNumber", "[]").depends_on_head());
+        assert_eq!(facts("eth_getBalance", r#"["0xa","0x10"]"#).newest(), Some(16));
+        assert_eq!(facts("eth_getBalance", "[]").newest(), None);
     }
 
     #[test]
@@ -363,7 +367,8 @@ mod tests {
             }
         }
         let open = facts("eth_getLogs", r#"[{"fromBlock":"0x1"}]"#);
-        assert_eq!((open.blocks(None), open.oldest(), open.depends_on_head()), (None, Some(1), true));
+        assert_eq!((open.blocks(None), open.oldest(), open.newest()), (None, Some(1), None));
+        assert_eq!(facts("eth_getLogs", r#"[{"fromBlock":"0x1","toBlock":"0x9"}]"#).newest(), Some(9));
     }
 
     #[test]

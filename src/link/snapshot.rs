@@ -101,6 +101,8 @@ pub struct ProviderSlot {
     pub outbound: Outbound,
     /// Its newest block as clients were told since control last looked.
     pub said_head: HeadCell,
+    /// While it lags: the newest block that it has for certain; control's word.
+    pub settled: HeadCell,
     /// What it is believed to lack, for pages.
     pub beliefs: BeliefCells,
 }
@@ -230,6 +232,7 @@ impl ProviderSlot {
             footing: FootingCell::default(),
             outbound: Outbound::new(),
             said_head: HeadCell::default(),
+            settled: HeadCell::default(),
             beliefs: BeliefCells::default(),
         }
     }

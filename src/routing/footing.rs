@@ -19,11 +19,11 @@ pub enum Footing {
     OutOfStep,
     /// It says that it is another chain: never asked.
     WrongChain,
-    /// It refuses our credentials, even for the node's own question: as good as parked, for all calls.
-    Refused,
     /// It has not been asked yet which chain it is: for all calls, asked when nobody else is left. So one that a reload brings
     /// waits for the first probe's end, and at a node's start nobody waits.
     Unasked,
+    /// It refuses our credentials, even for the node's own question: as good as parked, for all calls.
+    Refused,
 }
 
 impl Footing {
@@ -41,9 +41,8 @@ impl Footing {
 /// Whether calls of a class may ask about the chain's newest blocks, so that a provider which does not have them answers wrongly
 /// or not at all.
 ///
-/// By class, and so on the safe side: which block a call names is not read from its params yet. A read of an old block
-/// passes a lagging provider by, too, which costs some of its capacity and no answer. Traces and methods unknown to us are
-/// about old blocks mostly, and few providers have them.
+/// By class, and so on the safe side: a call that names an old block is looked at by itself, where somebody lags. Traces and
+/// methods unknown to us are about old blocks mostly, and few providers have them.
 const fn depends_on_head(class: MethodClass) -> bool {
     !matches!(class, MethodClass::Trace | MethodClass::Other)
 }
@@ -60,8 +59,8 @@ impl FootingCell {
             0 => Footing::InStep,
             1 => Footing::OutOfStep,
             2 => Footing::WrongChain,
-            3 => Footing::Refused,
-            _ => Footing::Unasked,
+            3 => Footing::Unasked,
+            _ => Footing::Refused,
         }
     }
 

@@ -6,6 +6,7 @@
 use super::Shard;
 use super::door::Ask;
 use super::view::Chain;
+use crate::link::ProviderSlot;
 use crate::routing::{Facts, Footing, Gap, Gate, Providers, StandingConfig, Trial};
 use crate::time::Instant;
 
@@ -21,8 +22,20 @@ pub(crate) struct Candidates<'a> {
 impl Candidates<'_> {
     /// What a provider's footing is to this call. The node's own question is what finds it out.
     #[inline]
-    fn footing(&self, footing: Footing) -> Footing {
-        if self.ask.probe.is_some() { Footing::InStep } else { footing.for_class(self.ask.info.class) }
+    fn footing(&self, slot: &ProviderSlot) -> Footing {
+        if self.ask.probe.is_some() {
+            return Footing::InStep;
+        }
+        match slot.footing.get().for_class(self.ask.info.class) {
+            Footing::OutOfStep if self.is_of_settled_blocks(slot) => Footing::InStep,
+            footing => footing,
+        }
+    }
+
+    /// Whether one that lags has had all blocks that the call names for long.
+    #[cold]
+    fn is_of_settled_blocks(&self, slot: &ProviderSlot) -> bool {
+        slot.settled.get().zip(self.ask.newest_block()).is_some_and(|(settled, newest)| newest <= settled)
     }
 }
 
@@ -33,7 +46,7 @@ impl Providers for Candidates<'_> {
 
     fn facts(&self, provider: usize, now: Instant) -> Facts {
         let upstream = &self.chain.upstreams[provider];
-        let mut footing = self.footing(upstream.slot.footing.get());
+        let mut footing = self.footing(&upstream.slot);
         let gate = if upstream.is_resolved() && footing != Footing::Refused {
             upstream.slot.standing.gate_for(now, self.ask.info.class)
         } else {

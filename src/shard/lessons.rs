@@ -46,12 +46,21 @@ impl Ask<'_> {
     /// What it needs of a provider.
     #[cold]
     pub(crate) fn needs(&self) -> CallFacts<'_> {
-        let blocks = self.blocks.get_or_init(|| BlockFacts::of(self.info, self.call.params));
+        let blocks = self.block_facts();
         CallFacts {
             method: self.info.name,
             needs: blocks.oldest().map(|block| Needs { depth: blocks.depth, block }),
             range_blocks: blocks.blocks(self.head()),
         }
+    }
+
+    /// The newest block that it is about, where it names all of them by number.
+    pub(crate) fn newest_block(&self) -> Option<u64> {
+        self.block_facts().newest()
+    }
+
+    fn block_facts(&self) -> &BlockFacts {
+        self.blocks.get_or_init(|| BlockFacts::of(self.info, self.call.params))
     }
 
     /// The chain's newest block, while that is known.
