@@ -8,12 +8,13 @@ use livechain::http::{
     self, After, AnswerBody, AnswerHead, Decoder, FieldLines, Known, Status, Target, UpstreamParts, UpstreamTemplate,
 };
 use livechain::jsonrpc::{
-    self, BLOCKED_BY_DEFAULT, Blocked, Document, Evidence, Limits, MethodClass, Reply, Scratch, classify, info,
+    self, BLOCKED_BY_DEFAULT, BlockFacts, Blocked, Document, Evidence, Limits, MethodClass, Reply, Scratch, classify,
+    info,
 };
 use livechain::link::{self, Rankings, Row, RowKey, Slot};
 use livechain::routing::{
-    Attempts, Board, BreakerConfig, CooldownConfig, Demand, Facts, Footing, Health, Outcome, Providers, Ranker,
-    RankingConfig, RowIndex, Standing, StandingConfig, Step, Strategy, Tally, Trial,
+    Attempts, Board, BreakerConfig, CooldownConfig, Demand, Facts, Footing, HeadCell, Health, Outcome, Providers,
+    Ranker, RankingConfig, RowIndex, Standing, StandingConfig, Step, Strategy, Tally, Trial,
 };
 use livechain::time::Instant;
 
@@ -83,6 +84,23 @@ pub(crate) fn classify_message() -> Case {
     };
     Box::new(move || {
         black_box(classify(black_box(&evidence), &[]));
+    })
+}
+
+pub(crate) fn block_facts() -> Case {
+    let method = info("eth_getLogs");
+    Box::new(move || {
+        black_box(BlockFacts::of(method, black_box(Some(inputs::LOGS_PARAMS))).blocks(Some(20_000_000)));
+    })
+}
+
+/// What an answer to `eth_blockNumber` costs beyond another one.
+pub(crate) fn said_head() -> Case {
+    let cell = HeadCell::default();
+    Box::new(move || {
+        if let Some(height) = jsonrpc::quantity(black_box(b"\"0x1312d00\"")) {
+            cell.hear(height);
+        }
     })
 }
 

@@ -96,3 +96,6 @@ pub(crate) fn chunked_64k() -> Vec<u8> {
     wire.extend_from_slice(livechain::http::LAST_CHUNK);
     wire
 }
+
+/// The filter of an indexer's `eth_getLogs`.
+pub(crate) const LOGS_PARAMS: &[u8] = br#"[{"address":"0x63b92f7e2f69877184c955e63b9d8dff55e52e14","topics":["0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"],"fromBlock":"0x1312c00","toBlock":"0x1312cff"}]"#;

@@ -34,6 +34,8 @@ fn warm(make: fn() -> Case) -> Case {
 #[bench::inspect_small(cases::inspect_small)]
 #[bench::inspect_64k(cases::inspect_64k)]
 #[bench::classify_message(cases::classify_message)]
+#[bench::block_facts(cases::block_facts)]
+#[bench::said_head(cases::said_head)]
 #[bench::write_answer_head(cases::write_answer_head)]
 #[bench::nothing(cases::nothing)]
 fn pure(mut case: Case) -> Case {

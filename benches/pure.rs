@@ -11,7 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 type Named = (&'static str, fn() -> Case);
 
-const CASES: [Named; 18] = [
+const CASES: [Named; 20] = [
     ("request_path", cases::request_path),
     ("request_path_unranked", cases::request_path_unranked),
     ("adopt_of_3", cases::adopt_of_3),
@@ -28,6 +28,8 @@ const CASES: [Named; 18] = [
     ("inspect_small", cases::inspect_small),
     ("inspect_64k", cases::inspect_64k),
     ("classify_message", cases::classify_message),
+    ("block_facts", cases::block_facts),
+    ("said_head", cases::said_head),
     ("write_answer_head", cases::write_answer_head),
     ("nothing", cases::nothing),
 ];

@@ -155,6 +155,13 @@ impl Breaker {
         Self(AtomicU64::new(0))
     }
 
+    /// Whether all calls may be sent. Reads only.
+    #[inline]
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        Word::is_closed(self.0.load(Relaxed))
+    }
+
     /// Whether a call may be sent. Reads only.
     #[must_use]
     pub fn admits(&self, now: Instant) -> Admission {

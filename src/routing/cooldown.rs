@@ -98,6 +98,7 @@ impl Cooldowns {
     }
 
     /// Whether neither has anything to tell of calls of `class`, as nearly always. Reads only.
+    #[inline]
     #[must_use]
     pub fn is_at_rest(&self, class: MethodClass) -> bool {
         self.provider.0.load(Relaxed) | self.class(class).0.load(Relaxed) == 0
