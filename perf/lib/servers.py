@@ -21,7 +21,7 @@ CALL = (
     b'{"jsonrpc":"2.0","id":1,"method":"eth_getBalance",'
     b'"params":["0x00000000000000000000000000000000000000aa","latest"]}'
 )
-RESULT = "0x8ac7230489e80000"
+RESULT = "0xde0b6b3a7640000"
 # Away from those of the tests.
 PORTS = iter(range(10_000, 12_000))
 START_SECONDS_MAX = 20
