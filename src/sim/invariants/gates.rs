@@ -82,7 +82,10 @@ impl Watcher for Gates {
         }
         let provider = flight.attempt.provider;
         let dead_since = run.world.providers[provider].dead_since(run.now);
-        if flight.attempt.forced || dead_since.is_none_or(|since| run.now.since(since) <= NOTICED_WITHIN) {
+        // What is raced goes to two whoever they are, and the one that says last that it is dead is cancelled before: it
+        // shows nothing. Other calls and the node's own questions find it out.
+        let raced = self.settings.race && call.method == 0 && call.probe.is_none();
+        if raced || flight.attempt.forced || dead_since.is_none_or(|since| run.now.since(since) <= NOTICED_WITHIN) {
             return;
         }
         let dead = &mut self.dead[provider * self.shards + call.shard];
