@@ -11,7 +11,7 @@
 //! | who tells the truth | is never put out, while most of those who have a voice do |
 //! | trials | at once per provider, within their leases: one where a run opened its breaker, as many as close it where a ratio did |
 //! | exploration | while a class has traffic, each open provider is asked within `explore_stale` and [`starving::EXPLORED_WITHIN`] |
-//! | a well provider | its gate is shut no longer than the longest back-off and a lease after its last fault |
+//! | a well provider | its gate is shut no longer than the longest back-off and a lease after its last fault, and a lease for each trial that lost to a hedge |
 //! | a dead one | at most [`gates::DEAD_CALLS_MAX`] unforced calls per shard and minute, races apart, once [`gates::NOTICED_WITHIN`] has passed |
 //!
 //! Bounds in the small worlds are those of small settings: the rules are the same, and a world of seconds sees them
