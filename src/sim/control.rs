@@ -83,7 +83,7 @@ impl Control {
             self.board.on_in_flight(provider as u64, in_flight);
         }
         self.own.decide(now, &mut self.board, &self.settings.ranking);
-        let mut ranking = self.board.publish(now, |provider| is_open(now, provider, standings, watch));
+        let mut ranking = self.board.publish(now, |provider| is_explored(now, provider, standings, watch));
         ranking.set_own(self.own.rows());
         Arc::new(ranking)
     }
@@ -92,4 +92,11 @@ impl Control {
 /// Whether calls can be sent to it.
 fn is_open(now: Instant, provider: usize, standings: &[Standing], watch: &Watch) -> bool {
     standings[provider].gate(now) == Gate::Open && watch.footing(provider) != Footing::WrongChain
+}
+
+/// Whether a call sent to it for the evidence alone would get there. Narrower than `is_open` of `control/rank.rs`, by which a
+/// provider that is out of step is granted calls that no shard sends it: in vain, each time with twice the wait, so that it
+/// is not seen for long once it is back (seed 2050, 60 s).
+fn is_explored(now: Instant, provider: usize, standings: &[Standing], watch: &Watch) -> bool {
+    standings[provider].gate(now) == Gate::Open && watch.footing(provider) == Footing::InStep
 }

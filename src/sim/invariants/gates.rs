@@ -30,6 +30,8 @@ pub(super) struct Gates {
     pub(super) opened: [usize; 2],
     /// By provider: since when its gate is shut although it is well.
     shut: Vec<Option<Instant>>,
+    /// By provider: trials since then that lost to a hedge, each of which holds its place for a lease.
+    lost: Vec<u32>,
     /// By provider and shard: unforced calls to it while it was dead.
     dead: Vec<VecDeque<Instant>>,
     /// The most that was seen of each, to be told.
@@ -47,6 +49,7 @@ impl Gates {
             by_ratio: vec![None; providers],
             opened: [0; 2],
             shut: vec![None; providers],
+            lost: vec![0; providers],
             dead: vec![VecDeque::new(); providers * world.shards],
             longest_shut: Duration::ZERO,
             most_dead: 0,
@@ -82,7 +85,10 @@ impl Watcher for Gates {
         }
         let provider = flight.attempt.provider;
         let dead_since = run.world.providers[provider].dead_since(run.now);
-        if flight.attempt.forced || dead_since.is_none_or(|since| run.now.since(since) <= NOTICED_WITHIN) {
+        // What is raced goes to two whoever they are, and the one that says last that it is dead is cancelled before: it
+        // shows nothing. Other calls and the node's own questions find it out.
+        let raced = self.settings.race && call.method == 0 && call.probe.is_none();
+        if raced || flight.attempt.forced || dead_since.is_none_or(|since| run.now.since(since) <= NOTICED_WITHIN) {
             return;
         }
         let dead = &mut self.dead[provider * self.shards + call.shard];
@@ -100,6 +106,7 @@ impl Watcher for Gates {
 
     fn on_lost(&mut self, run: &Run, call: &Call, flight: &Flight) {
         self.end_trial(run, call, flight);
+        self.lost[flight.attempt.provider] += u32::from(flight.attempt.trial.is_some());
     }
 
     fn on_change(&mut self, _run: &Run, provider: usize, change: Transition, by_ratio: bool) {
@@ -122,9 +129,13 @@ impl Watcher for Gates {
             let shut = world.is_well(run.now, Duration::ZERO) && !open && !full;
             let since = self.shut[provider].filter(|_| shut).or(shut.then_some(run.now));
             self.shut[provider] = since;
+            if since.is_none() {
+                self.lost[provider] = 0;
+            }
+            let bound = self.longest_back_off() + TRIAL_LEASE * self.lost[provider];
             let for_long = since.map_or(Duration::ZERO, |since| run.now.since(since));
             self.longest_shut = self.longest_shut.max(for_long);
-            run.holds(for_long <= self.longest_back_off(), "a well provider is shut out");
+            run.holds(for_long <= bound, "a well provider is shut out");
         }
     }
 }

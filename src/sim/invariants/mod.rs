@@ -11,8 +11,8 @@
 //! | who tells the truth | is never put out, while most of those who have a voice do |
 //! | trials | at once per provider, within their leases: one where a run opened its breaker, as many as close it where a ratio did |
 //! | exploration | while a class has traffic, each open provider is asked within `explore_stale` and [`starving::EXPLORED_WITHIN`] |
-//! | a well provider | its gate is shut no longer than the longest back-off and a lease after its last fault |
-//! | a dead one | at most [`gates::DEAD_CALLS_MAX`] unforced calls per shard and minute, once [`gates::NOTICED_WITHIN`] has passed |
+//! | a well provider | its gate is shut no longer than the longest back-off and a lease after its last fault, and a lease for each trial that lost to a hedge |
+//! | a dead one | at most [`gates::DEAD_CALLS_MAX`] unforced calls per shard and minute, races apart, once [`gates::NOTICED_WITHIN`] has passed |
 //!
 //! Bounds in the small worlds are those of small settings: the rules are the same, and a world of seconds sees them
 //! through. Each has a test that a node which breaks it is found out.
@@ -177,7 +177,7 @@ impl Seen {
     /// Whether what is checked happens at all.
     fn is_telling(&self) -> bool {
         let often = [self.hedges, self.hedges_won, self.planned, self.passed_by].into_iter().all(|times| times > 1_000);
-        often && self.refused > 10 && self.own_rows > 10 && self.opened.into_iter().all(|times| times > 50)
+        often && self.refused > 10 && self.own_rows > 10 && self.opened.into_iter().all(|times| times > 20)
     }
 }
 
