@@ -201,7 +201,7 @@ impl Chain {
             self.board.on_in_flight(provider.slot.number, provider.slot.in_flight());
         }
         let mut ranking =
-            self.board.publish(now, |at| providers.get(at).is_some_and(|provider| is_open(provider, now)));
+            self.board.publish(now, |at| providers.get(at).is_some_and(|provider| is_explored(provider, now)));
         ranking.set_own(self.own.rows().collect());
         let new = ranking != *self.ranking;
         if new {
@@ -240,7 +240,12 @@ impl Chain {
     }
 }
 
-/// Whether calls can be sent to it, so that exploring it is worth a call.
+/// Whether shards would carry out a grant to explore it.
+fn is_explored(provider: &ProviderEntry, now: Instant) -> bool {
+    is_open(provider, now) && provider.slot.footing.get() == Footing::InStep
+}
+
+/// Whether calls can be sent to it.
 fn is_open(provider: &ProviderEntry, now: Instant) -> bool {
     !provider.addresses.is_empty()
         && provider.slot.standing.gate(now) == Gate::Open
@@ -367,6 +372,23 @@ mod tests {
             assert_eq!(events.len(), usize::from(opened), "{answers} {failures} {reports} {spare}: {events:?}");
             let gate = snapshot.chains[0].providers[0].slot.standing.gate(Instant::START + TICK * reports);
             assert_eq!(gate == Gate::Open, !opened);
+        }
+    }
+
+    #[test]
+    fn who_is_out_of_step_is_not_explored() {
+        for (footing, explored) in [(Footing::InStep, true), (Footing::OutOfStep, false), (Footing::WrongChain, false)]
+        {
+            let snapshot = snapshot(&["alpha=a", "beta=b"], None);
+            let mut rank = Rank::new(Instant::START, &snapshot, 1, 1);
+            snapshot.chains[0].providers[1].slot.footing.set(footing);
+            let mut grants = (1..50).filter_map(|tick| {
+                measure(&mut rank, Instant::START + TICK * tick, slot(&snapshot, 0), 20);
+                let published = rank.publish(Instant::START + TICK * tick)?;
+                let explore = published.chains[0].ranking.explore(CLASS.into());
+                (explore.calls > 0).then_some(explore.provider)
+            });
+            assert_eq!(grants.any(|provider| provider == 1), explored, "{footing:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! When that is and whether it may be is the pure [`Attempts`]'s to say; here the two run side by side. Nothing is told
 //! of a loser's health, since it was not allowed to end: its connection is closed, which is how HTTP/1.1 takes a call
-//! back, and its trial goes to another call.
+//! back.
 //!
 //! A round that needs no second attempt costs a timer out of the shard's spare ones, a store to set it and one to clear
 //! it. The second attempt is on the heap, with everything that only it needs.

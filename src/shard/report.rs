@@ -60,11 +60,9 @@ impl Report<'_> {
         }
     }
 
-    /// It was cancelled, since another one was faster. `least`: it would have taken at least this long.
+    /// It was cancelled, since another one was faster. `least`: it would have taken at least this long. A trial that it was keeps
+    /// its place until its lease ends, see [`Loser`](routing::Loser).
     pub(crate) fn outrun(&self, shard: &Shard, least: Option<Duration>) {
-        if let Some(trial) = self.trial {
-            self.upstream.slot.standing.release_trial(trial);
-        }
         let mut ranker = self.chain.ranker.borrow_mut();
         shard.recorder.outrun(self.key(&ranker), least);
         if let Some(least) = least {
