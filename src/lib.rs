@@ -13,8 +13,9 @@
 //!
 //! **Two planes.** A shard owns its listeners, its clients' connections, its pools of connections to providers and its
 //! measurements, and shares nothing on the path of a request but a few words a provider: its breaker, its cooldowns and
-//! its footing on the chain, which are written in trouble alone, and its newest block as
-//! clients are told of it, which is written a few times a second at most. Control runs beside, on well-kept libraries; a shard never waits for it.
+//! its footing on the chain, which are written in trouble alone; its newest block as clients are told of it, written a few times a
+//! second at most; and, where its plan is limited, what has been sent of that, taken in chunks where it is much. Control runs
+//! beside, on well-kept libraries; a shard never waits for it.
 //!
 //! **Pure cores.** [`http`], [`jsonrpc`] and [`routing`] know no socket, no runtime and no clock: bytes and moments are
 //! handed in. What does I/O is a thin shell around them.
@@ -40,6 +41,8 @@
 //! - *gate*: whether a provider may be asked: its *breaker* (transport failures) and its *cooldown* (its own limits).
 //! - *row*: what a shard measured of a provider and a class, or a method by itself; *ranking*: what control made of all rows.
 //! - *lesson*: what a reply taught about what its provider cannot do; *belief*: what is made of it, for a while.
+//! - *hedge*: a second attempt beside one that takes its time; who loses is *outrun*; a *race* is a hedge without delay.
+//! - *plan*: what was bought from a provider's vendor: calls and *units* (what calls weigh) in a second, units in a month.
 //! - *explored*: a call that goes to another than the best, for the evidence alone.
 //! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
 //! - *shard*: a core's thread; *control*: the one thread that is none.
