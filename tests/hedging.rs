@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::reply::At;
-use support::{Fault, Node, Provider, Reply, Setup, eventually, json};
+use support::{Chain, Fault, Node, Provider, Reply, Setup, eventually, json};
 
 const SEND: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_sendTransaction","params":[{"from":"0xaa","to":"0xbb"}]}"#;
 
@@ -195,4 +195,34 @@ fn a_trial_is_left_to_its_end() {
         assert!(["\"first\"", "\"second\""].contains(&result.as_str()));
         node.log().contains("breaker_closed").then_some(())
     });
+}
+
+#[test]
+fn a_trial_that_loses_as_a_hedge_is_not_every_next_calls() {
+    let first = slow("\"first\"", Duration::from_millis(300));
+    let second = Provider::start(|_| Reply::status(502, ""));
+    let chain = Chain::new("ethereum", 1)
+        .provider_with("alpha", &first.url(), "priority = 1")
+        .provider_with("beta", &second.url(), "priority = 2");
+    let node = Setup::new()
+        .chain(chain.line("strategy = \"priority\""))
+        .set("shards", "cores = [0]")
+        .set("hedging", "cap = \"50ms\"")
+        .set("hedging", "budget_percent = 100")
+        .set("breaker", "failures = 1")
+        .set("breaker", "cooldown = \"100ms\"")
+        .set("breaker", "cooldown_max = \"100ms\"")
+        .start();
+    assert_eq!(node.ethereum(&json::read()).result(), "\"first\"");
+    assert_eq!(second.calls("eth_getBalance").len(), 1, "a hedge, which failed");
+    second.script(|_| Reply::hang());
+    eventually("a hedge to be its trial", || {
+        assert_eq!(node.ethereum(&json::read()).result(), "\"first\"");
+        (second.calls("eth_getBalance").len() == 2).then_some(())
+    });
+    // It was outrun, and has its place for a while yet.
+    for _ in 0..3 {
+        assert_eq!(node.ethereum(&json::read()).result(), "\"first\"");
+    }
+    assert_eq!(second.calls("eth_getBalance").len(), 2);
 }
