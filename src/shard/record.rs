@@ -58,11 +58,9 @@ impl Recorder {
         self.with_row(key, |row| row.record_outrun(least));
     }
 
-    /// Compares an attempt that was just counted: the one that ranking prefers takes `preferred`.
+    /// Compares an attempt that has been counted or is about to be: the one that ranking prefers takes `preferred`.
     pub(crate) fn compared(&self, key: RowKey, how: Compared, preferred: Duration, took: Duration) {
-        if let Some(row) = self.rows.borrow_mut().get_mut(&key) {
-            row.regret.on_call(how, preferred, took);
-        }
+        self.with_row(key, |row| row.regret.on_call(how, preferred, took));
     }
 
     #[inline]
@@ -119,6 +117,28 @@ impl Recorder {
                 row
             }
             None => Box::new(Row::new(key)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jsonrpc::MethodClass;
+    use crate::link::pair;
+
+    #[test]
+    fn what_is_compared_before_it_is_counted_is_not_lost() {
+        let (shard, mut control) = pair();
+        let recorder = Recorder::new(shard);
+        let key = RowKey::of_class(1, MethodClass::Read);
+        for _ in 0..2 {
+            // A row that was shipped is not there, as at a provider that gets hedges alone.
+            recorder.compared(key, Compared::Hedged, Duration::from_millis(50), Duration::from_millis(2));
+            recorder.attempt(key, crate::jsonrpc::info("eth_getBalance"), Outcome::Success, Duration::from_millis(2));
+            recorder.ship();
+            let row = control.rows.try_pop();
+            assert_eq!(row.map(|row| (row.regret.calls(Compared::Hedged), row.outcomes[0])), Some((1, 1)));
         }
     }
 }
