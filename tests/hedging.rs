@@ -201,9 +201,11 @@ fn a_trial_is_left_to_its_end() {
 fn a_trial_that_loses_as_a_hedge_is_not_every_next_calls() {
     let first = slow("\"first\"", Duration::from_millis(300));
     let second = Provider::start(|_| Reply::status(502, ""));
-    let chain = Chain::new("ethereum", 1)
-        .provider_with("alpha", &first.url(), "priority = 1")
-        .provider_with("beta", &second.url(), "priority = 2");
+    let chain = Chain::new("ethereum", 1).provider_with("alpha", &first.url(), "priority = 1").provider_with(
+        "beta",
+        &second.url(),
+        "priority = 2",
+    );
     let node = Setup::new()
         .chain(chain.line("strategy = \"priority\""))
         .set("shards", "cores = [0]")
@@ -225,4 +227,26 @@ fn a_trial_that_loses_as_a_hedge_is_not_every_next_calls() {
         assert_eq!(node.ethereum(&json::read()).result(), "\"first\"");
     }
     assert_eq!(second.calls("eth_getBalance").len(), 2);
+}
+
+#[test]
+fn a_refused_transaction_waits_for_the_attempt_that_may_have_had_it_mined() {
+    const LOW: &str = r#"{"code":-32000,"message":"nonce too low"}"#;
+    let wait = Duration::from_millis(300);
+    let send = json::call("eth_sendRawTransaction", r#"["0x02ff"]"#);
+    let cut = move |call: &_| Reply::result(call, "1").after(wait).fault(Fault::Cut(At::Start));
+    // What the first one says in the end, and what the client is told.
+    let low = move |call: &_| Reply::error(call, LOW).after(wait);
+    let cases = [
+        (slow("\"0xaa\"", wait), r#""result":"0xaa""#),
+        (Provider::start(cut), r#""result":"0x"#),
+        (Provider::start(low), "nonce too low"),
+    ];
+    for (first, told) in cases {
+        let second = Provider::start(|call| Reply::error(call, LOW));
+        let node = setup(&first, &second, 100).set("upstream", "connections_warm = 0").start();
+        let answer = node.ethereum(&send).text();
+        assert!(answer.contains(told), "{answer}");
+        assert_eq!(second.calls("eth_sendRawTransaction").len(), 1);
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Shard;
 use super::door::{Ask, Said, Whole};
 use super::lessons::Taught;
+use super::race::Call;
 use super::upstream::Upstream;
 use super::upstream::exchange::{Content, ExchangeError, Reply, Streamed};
 use crate::jsonrpc::{
@@ -63,6 +64,11 @@ impl Judged {
         }
     }
 
+    /// Whether it is an error for the client, and nothing was done.
+    pub(crate) fn is_refusal(&self) -> bool {
+        !self.acted && matches!(self.verdict, Verdict::Answer(_))
+    }
+
     /// Whether the time that it took says how fast the provider is. A refusal is quick and says nothing.
     pub(crate) fn is_timed(&self) -> bool {
         self.late || matches!(self.health, Some(Health::Good | Health::Untouched | Health::Slow))
@@ -98,6 +104,24 @@ pub(crate) fn reply(
         Content::Whole { buffer, range } => judge.whole(Whole { buffer, range, id: IdMatch::Exact }),
         Content::Streamed(streamed) => judge.streamed(streamed),
     }
+}
+
+/// Judges anew what was said of a transaction while another attempt at it ran that has failed since, and may have had it taken.
+pub(crate) fn refused_beside(call: &Call<'_>, judged: Judged) -> Judged {
+    let Call { shard, ask, hash, .. } = *call;
+    let (Verdict::Answer(Said::Whole(whole)), Some(hash)) = (&judged.verdict, hash) else { return judged };
+    let body = &whole.buffer[whole.range.clone()];
+    let said = jsonrpc::inspect(body, ask.call.id, &mut shard.scratch.borrow_mut());
+    let mined = matches!(&said, jsonrpc::Reply::Error(error) if is_nonce_too_low(error))
+        && shard.sent_transactions.borrow().contains(&hash);
+    if mined { was_sent(shard, ask, hash) } else { judged }
+}
+
+/// The answer to a transaction that the network has.
+fn was_sent(shard: &Shard, ask: &Ask<'_>, hash: TransactionHash) -> Judged {
+    let mut buffer = shard.buffers.take();
+    jsonrpc::write_hash(&mut buffer, ask.call.id.unwrap_or(b"null"), hash);
+    Judged::good(Said::Whole(Whole::of(buffer)))
 }
 
 struct Judge<'a> {
@@ -215,9 +239,7 @@ impl Judge<'_> {
         if class != Class::AlreadyKnown && !self.shard.sent_transactions.borrow().contains(&hash) {
             return None;
         }
-        let mut buffer = self.shard.buffers.take();
-        jsonrpc::write_hash(&mut buffer, self.ask.call.id.unwrap_or(b"null"), hash);
-        Some(Judged::good(Said::Whole(Whole::of(buffer))))
+        Some(was_sent(self.shard, self.ask, hash))
     }
 
     fn streamed(&self, mut streamed: Box<Streamed>) -> Judged {

@@ -4,6 +4,9 @@
 //! of a loser's health, since it was not allowed to end: its connection is closed, which is how HTTP/1.1 takes a call
 //! back.
 //!
+//! **A refused transaction is not the last word while the other attempt runs**: that one may have had it mined, which is why
+//! its nonce is too low now. It is waited for, and what it says counts.
+//!
 //! A round that needs no second attempt costs a timer out of the shard's spare ones, a store to set it and one to clear
 //! it. The second attempt is on the heap, with everything that only it needs.
 
@@ -15,7 +18,7 @@ use futures_util::future::{Either, select};
 
 use super::candidates::Candidates;
 use super::door::{self, Ask, Said, Trace, Whole};
-use super::judge::{Judged, Verdict};
+use super::judge::{self, Judged, Verdict};
 use super::report::Report;
 use super::upstream::{Look, Upstream};
 use super::view::View;
@@ -52,6 +55,8 @@ pub(super) struct Sent {
     pub(super) attempt: Attempt,
     pub(super) upstream: Rc<Upstream>,
     pub(super) at: Instant,
+    /// When it ended, where its end was not told at once.
+    over: Option<Instant>,
     /// It is left to its end.
     look: Option<Look>,
 }
@@ -65,7 +70,7 @@ impl<'a> Call<'a> {
 
     fn sent(&self, attempt: Attempt, at: Instant) -> Sent {
         let upstream = Rc::clone(&self.ask.route.chain.upstreams[attempt.provider]);
-        Sent { attempt, upstream, at, look: None }
+        Sent { attempt, upstream, at, over: None, look: None }
     }
 
     /// What may be done about an attempt that takes its time.
@@ -91,7 +96,7 @@ impl<'a> Call<'a> {
 
     /// An attempt has ended: told to everyone, a failure also to the call. Answers what it was answered with.
     pub(super) fn ended(&self, progress: &mut Progress, sent: Sent, mut judged: Judged) -> Option<Said> {
-        let took = self.shard.clock.now().since(sent.at);
+        let took = sent.over.unwrap_or_else(|| self.shard.clock.now()).since(sent.at);
         if judged.acted {
             self.remember_sent();
         }
@@ -208,7 +213,17 @@ async fn beside(
         Either::Left((judged, _)) => (judged, true),
         Either::Right((judged, _)) => (judged, false),
     };
-    let (ended, other) = if first_ended { (first, second) } else { (second, first) };
+    let (mut ended, other) = if first_ended { (first, second) } else { (second, first) };
+    if call.hash.is_some() && judged.is_refusal() {
+        ended.over = Some(shard.clock.now());
+        let later = if first_ended { hedge.await } else { running.await };
+        if matches!(later.verdict, Verdict::Answer(_)) {
+            call.ended(progress, ended, judged);
+            return (other, later);
+        }
+        call.ended(progress, other, later);
+        return (ended, judge::refused_beside(call, judged));
+    }
     if matches!(judged.verdict, Verdict::Answer(_)) {
         call.outrun(progress, &ended, &other);
         return (ended, judged);
