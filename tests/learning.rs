@@ -27,8 +27,11 @@ fn start(providers: &[&Provider]) -> Node {
     let core = std::fs::read_to_string("/proc/self/status").unwrap();
     let core = core.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned();
     let first: String = core.chars().take_while(char::is_ascii_digit).collect();
-    let node = Setup::ethereum(providers)
-        .set("shards", &format!("cores = [{first}]"))
+    with_head(Setup::ethereum(providers).set("shards", &format!("cores = [{first}]")))
+}
+
+fn with_head(setup: Setup) -> Node {
+    let node = setup
         .set("probes", "enabled = true")
         .set("probes", "every = \"100ms\"")
         .set("probes", "spacing = \"0ms\"")
@@ -134,6 +137,21 @@ fn blocks_that_are_gone_are_asked_of_an_archive() {
         "\"archive\"",
         "what it was not seen to have is still believed gone"
     );
+}
+
+#[test]
+fn who_learns_nothing_takes_back_no_other_shards_word() {
+    let pruned = provider(|call| error(call, -32000, "missing trie node 5ba2 (path ) state 0x5ba2 is not available"));
+    let archive = provider(|call| Reply::result(call, "\"archive\""));
+    // All cores: which shard takes a connection is the kernel's choice, so there are many of them.
+    let node = with_head(Setup::ethereum(&[&pruned, &archive]));
+    node.ethereum(&balance(500));
+    assert!(shown(&node, "alpha")["lacks"]["state"].is_number());
+    for _ in 0..20 {
+        node.connect().post("/rpc/ethereum", &balance(HEAD - 5)).answer();
+        assert!(shown(&node, "alpha")["lacks"]["state"].is_number());
+    }
+    assert_eq!(pruned.calls("eth_getBalance").len(), 21, "near the head nothing is learned");
 }
 
 #[test]

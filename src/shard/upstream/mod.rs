@@ -135,10 +135,15 @@ impl Upstream {
     pub(crate) fn learn(&self, ask: &Ask<'_>, taught: Taught, now: Instant, config: &LearnedConfig) {
         if taught != Taught::Nothing {
             let mut learned = self.learned.borrow_mut();
+            let was_blank = learned.is_none();
             let believed = learned.get_or_insert_default();
             lessons::learn(believed, ask, taught, now, config);
-            self.slot.beliefs.tell(believed);
-            if believed.is_blank(now) {
+            let is_blank = believed.is_blank(now);
+            // Who has learned nothing has no word on what other shards believe.
+            if !(was_blank && is_blank) {
+                self.slot.beliefs.tell(believed);
+            }
+            if is_blank {
                 *learned = None;
             }
         }
