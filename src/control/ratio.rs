@@ -10,7 +10,8 @@
 //! only if all that can be in it is later than that moment. Rows that waited longer, in a ring that was full, are so few
 //! that they decide nothing.
 //!
-//! Late answers count as calls: for the breaker slowness is no failure. Refusals for a rate are neither. Pure.
+//! Late answers count as calls: for the breaker slowness is no failure. Refusals for a rate are neither, nor is what another
+//! provider outran: hedges that lose by the dozen must not hide that most of what is allowed to end fails. Pure.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -50,7 +51,7 @@ impl Ratios {
 
     /// What a shard told of a slot.
     pub(super) fn add(&mut self, now: Instant, slot: u64, tally: &Tally) {
-        let (calls, failures) = (tally.attempts() - tally.limited, tally.failures);
+        let (calls, failures) = (tally.attempts() - tally.limited - tally.outrun, tally.failures);
         let steps = self.slots.entry(slot).or_default();
         match steps.back_mut() {
             Some(step) if now.since(step.began) < self.window / RATIO_STEPS => {
@@ -110,7 +111,7 @@ mod tests {
     /// A report every 250 ms from `from_ms` to `to_ms`, of three answers and a failure each.
     fn report(ratios: &mut Ratios, from_ms: u64, to_ms: u64) {
         for at in (from_ms..to_ms).step_by(250) {
-            let tally = Tally { answers: 2, late: 1, limited: 5, failures: 1, ..Tally::default() };
+            let tally = Tally { answers: 2, late: 1, limited: 5, failures: 1, outrun: 7, ..Tally::default() };
             ratios.add(ms(at), SLOT, &tally);
             ratios.on_time(ms(at));
         }

@@ -21,7 +21,7 @@ impl Ratios {
     }
 
     pub(super) fn add(&mut self, now: Instant, provider: usize, tally: &Tally) {
-        let (calls, failures) = (tally.attempts() - tally.limited, tally.failures);
+        let (calls, failures) = (tally.attempts() - tally.limited - tally.outrun, tally.failures);
         match self.steps[provider].back_mut() {
             Some(step) if now.since(step.0) < self.window / RATIO_STEPS => {
                 step.1 += calls;
