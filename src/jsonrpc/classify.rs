@@ -99,13 +99,16 @@ pub fn classify(evidence: &Evidence<'_>, overrides: &[Override]) -> Verdict {
     })
 }
 
-/// Judges a reply without a JSON-RPC body, by its status and, between a rate and a quota, by its words.
+/// Judges a reply without a JSON-RPC body, by its status and, between a rate and a quota, by its words. `params`: what the
+/// caller wrote, which a firewall's page may repeat.
 #[must_use]
-pub fn classify_http(status: u16, body: &[u8]) -> Verdict {
+pub fn classify_http(status: u16, body: &[u8], params: Option<&[u8]>) -> Verdict {
     let Some((class, unless)) = by_status(status) else {
         return Verdict::certain(Class::Transport);
     };
-    Verdict::certain(sign_of_unless(body, unless).unwrap_or(class))
+    let refined = sign_of_unless(body, unless);
+    let penalise = refined.is_none_or(|refined| refined == class || !hold_words(params));
+    Verdict { penalise, ..Verdict::certain(refined.unwrap_or(class)) }
 }
 
 /// The class of a code or status, and those that the message may make of it.
@@ -157,10 +160,14 @@ impl Evidence<'_> {
     /// Whether a message's words may be the caller's own, given back. Escapes may spell any.
     #[cold]
     fn params_hold_words(&self) -> bool {
-        self.params.is_some_and(|params| {
-            params.len() > PARAMS_SEARCHED_BYTES_MAX || params.contains(&b'\\') || sign_within(params)
-        })
+        hold_words(self.params)
     }
+}
+
+fn hold_words(params: Option<&[u8]>) -> bool {
+    params.is_some_and(|params| {
+        params.len() > PARAMS_SEARCHED_BYTES_MAX || params.contains(&b'\\') || sign_within(params)
+    })
 }
 
 impl Override {
@@ -423,7 +430,23 @@ mod tests {
             (200, "", Class::Transport),
             (204, "", Class::Transport),
         ] {
-            assert_eq!(classify_http(status, body.as_bytes()), Verdict::certain(class), "{status} {body}");
+            assert_eq!(classify_http(status, body.as_bytes(), None), Verdict::certain(class), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_repeats_the_callers_words_is_not_held_against_the_provider() {
+        // What the caller wrote, what the page says → whether it counts.
+        let cases = [
+            (403, "method not supported", "blocked: method not supported", false),
+            (429, "monthly capacity limit", "blocked: monthly capacity limit", false),
+            (429, "0xaa", "monthly capacity limit", true),
+            (429, "monthly capacity limit", "slow down", true),
+            (403, "too many requests", "no", true),
+        ];
+        for (status, params, body, penalise) in cases {
+            let verdict = classify_http(status, body.as_bytes(), Some(params.as_bytes()));
+            assert_eq!(verdict.penalise, penalise, "{status} {params} {body}");
         }
     }
 }

@@ -198,7 +198,7 @@ impl Judge<'_> {
 
     /// No JSON-RPC reply: the HTTP status speaks, and for some the words.
     fn no_json(&self, body: &[u8]) -> Judged {
-        let verdict = classify_http(self.status, body);
+        let verdict = classify_http(self.status, body, self.ask.call.params);
         Judged { taught: Taught::by_error(verdict, &String::from_utf8_lossy(body)), ..self.failure(verdict, None) }
     }
 

@@ -29,7 +29,7 @@ fuzz_target!(|body: &[u8]| {
     check_sizes(body, &mut scratch);
     check_request(body, &mut scratch);
     check_reply(body, &mut scratch);
-    let _ = classify_http(429, body);
+    let _ = classify_http(429, body, Some(body));
 });
 
 /// The small texts' reader and the large ones' accept the same and cut out the same.
