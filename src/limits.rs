@@ -603,7 +603,7 @@ pub const REFUSAL_TOLD_EVERY: Duration = Duration::from_mins(1);
 /// Timers kept for the next call: as many as calls that commonly wait side by side in one shard.
 pub const TIMERS_SPARE_MAX: usize = 256;
 
-/// Most of `hedging.floor` and `hedging.cap`, in ms: no call waits longer for its first byte.
+/// Most of `hedging.floor` and `hedging.cap`, in ms: beyond the longest default deadline a hedge comes too late for any call.
 pub const HEDGE_DELAY_MS_MAX: u64 = 60_000;
 
 /// Most of `hedging.budget_percent`: every second attempt is one too many beyond it.

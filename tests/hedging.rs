@@ -15,7 +15,7 @@ const SEND: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_sendTransaction","pa
 /// Two providers, the first preferred; a hedge after 50 ms, as nothing is known of either.
 fn setup(first: &Provider, second: &Provider, budget_percent: u32) -> Setup {
     Setup::ethereum(&[first, second])
-        .set("shards", "cores = [0]")
+        .set("shards", &support::one_core())
         .set("hedging", "cap = \"50ms\"")
         .set("hedging", &format!("budget_percent = {budget_percent}"))
 }
@@ -134,7 +134,7 @@ fn nothing_is_hedged_that_may_not_be_repeated_or_has_one_provider() {
 
 #[test]
 fn raced_methods_go_to_two_at_once() {
-    let (first, second) = (slow("\"first\"", Duration::from_millis(900)), Provider::answering("\"second\""));
+    let (first, second) = (slow("\"first\"", Duration::from_millis(600)), Provider::answering("\"second\""));
     let node = setup(&first, &second, 0)
         .set("hedging", "cap = \"1m\"")
         .set("hedging", "raced_methods = [\"eth_getBal*\"]")
@@ -161,7 +161,7 @@ fn an_answer_that_has_begun_is_not_hedged() {
     // The first part of a large answer is the answer: what follows may take its time.
     let first = Provider::start(|call| Reply::flood(call, 200_000));
     let second = Provider::answering("\"second\"");
-    let node = setup(&first, &second, 100).start();
+    let node = setup(&first, &second, 100).set("hedging", "cap = \"1s\"").start();
     assert_eq!(node.ethereum(&json::read()).field("x-livechain-provider"), Some("alpha"));
     assert_eq!(second.seen().len(), 0);
 }

@@ -24,10 +24,7 @@ fn error(call: &Seen, code: i64, message: &str) -> Reply {
 
 /// One shard, so that what one call teaches the next one knows; with a head, once somebody has told it.
 fn start(providers: &[&Provider]) -> Node {
-    let core = std::fs::read_to_string("/proc/self/status").unwrap();
-    let core = core.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned();
-    let first: String = core.chars().take_while(char::is_ascii_digit).collect();
-    with_head(Setup::ethereum(providers).set("shards", &format!("cores = [{first}]")))
+    with_head(Setup::ethereum(providers).set("shards", &support::one_core()))
 }
 
 fn with_head(setup: Setup) -> Node {

@@ -115,7 +115,7 @@ pub struct Loser {
 /// What an attempt shows that was cancelled. Nothing about health: it was not allowed to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shows {
-    /// It had less time than it was expected to take.
+    /// It had less time than it was expected to take; or it raced, and all that is known is that another was faster.
     Nothing,
     /// It would have taken at least this long.
     AtLeast(Duration),
@@ -181,8 +181,8 @@ enum Hedge {
     None,
     /// Asked for, for the attempt under way.
     Armed { at: Instant, hedging: Hedging },
-    /// Under way or over; an attempt was expected to take no longer than this.
-    Sent { delay: Duration },
+    /// Under way or over; an attempt was expected to take no longer than this, or raced.
+    Sent { expected: Option<Duration> },
 }
 
 impl<T> Attempts<T> {
@@ -278,7 +278,7 @@ impl<T> Attempts<T> {
         if !race {
             budget.take();
         }
-        self.hedge = Hedge::Sent { delay: hedging.delay().unwrap_or_default() };
+        self.hedge = Hedge::Sent { expected: hedging.delay().filter(|_| !race) };
         Step::Try(self.begin(now, pick, true))
     }
 
@@ -289,7 +289,7 @@ impl<T> Attempts<T> {
         let lost = self.running.iter_mut().find_map(Option::take)?;
         let had = now.since(lost.sent);
         let shows = match self.hedge {
-            Hedge::Sent { delay } if had >= delay => Shows::AtLeast(had),
+            Hedge::Sent { expected: Some(expected) } if had >= expected => Shows::AtLeast(had),
             _ => Shows::Nothing,
         };
         Some(Loser { provider: lost.provider, number: lost.number, shows })
@@ -678,6 +678,13 @@ mod tests {
             assert_eq!(loser, Some(Loser { provider, number: 3 - winner, shows }));
             assert!(!world.attempts.is_running());
         }
+        let mut raced = world(&[READY; 3], true);
+        raced.tries(ms(0), 0);
+        raced.attempts.arm(Hedging::Race);
+        assert_eq!(raced.hedges(ms(0), &mut HedgeBudget::new()), Some(1));
+        // A sample as short as the winner's would make who always loses look as fast.
+        let loser = raced.attempts.on_answer(ms(130), 2);
+        assert_eq!(loser, Some(Loser { provider: 0, number: 1, shows: Shows::Nothing }));
         let mut alone = world(&[READY; 3], true);
         alone.tries(ms(0), 0);
         alone.attempts.arm(AFTER_100);

@@ -16,7 +16,8 @@
 //!
 //! **Who is outrun is not allowed to end**, so one that has gone silent would never be found out: its calls are rescued before they
 //! fail. After [`OUTRUNS_IN_A_ROW`] without an answer one call at a time is left to its end ([`Outruns`]): it shows how long it
-//! really takes, or it fails, and the breaker hears of it. For the same reason a trial is never hedged.
+//! really takes, or it fails, and the breaker hears of it. For the same reason a trial is never hedged. Races are left out: they
+//! go to two each time, and whoever hangs in them is found out by other calls and by probes.
 //!
 //! Only repeatable calls are ever hedged; [`Attempts`](super::Attempts) sees to it.
 
@@ -76,7 +77,8 @@ impl Hedging {
 /// Attempts outrun in a row after which one is left to its end: three slow ones in a row are one in 8,000 by chance.
 pub const OUTRUNS_IN_A_ROW: u8 = 3;
 
-/// A provider's attempts that were outrun since it last answered, as one shard knows them.
+/// A provider's attempts at calls of one class that were outrun since it last answered one, as one shard knows them. Those that
+/// had less than they were expected to take, or raced, do not count.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outruns {
     in_a_row: u8,

@@ -79,15 +79,15 @@ impl<'a> Call<'a> {
         if !self.spreads || !self.demand.repeatable || first.attempt.trial.is_some() {
             return Hedging::Never;
         }
-        first.look = first.upstream.look();
-        if first.look.is_some() {
-            return Hedging::Never;
-        }
         if snapshot.raced.contains(&self.ask.call.method) {
             return Hedging::Race;
         }
         let config = &snapshot.config.hedging.by;
         if config.budget_percent == 0 {
+            return Hedging::Never;
+        }
+        first.look = first.upstream.look(self.demand.class);
+        if first.look.is_some() {
             return Hedging::Never;
         }
         let p95 = self.ask.route.chain.ranker.borrow().p95(self.demand.row, first.attempt.provider);
@@ -102,7 +102,7 @@ impl<'a> Call<'a> {
         }
         self.trace(progress, &sent.upstream, judged.outcome(), took);
         if matches!(judged.outcome(), Outcome::Success | Outcome::Error) {
-            sent.upstream.with_outruns(Outruns::on_answer);
+            sent.upstream.with_outruns(self.demand.class, Outruns::on_answer);
         }
         let number = sent.attempt.number;
         door::note(self, sent, &mut judged, took);
@@ -141,7 +141,9 @@ impl<'a> Call<'a> {
         self.remember_sent();
         self.trace(progress, &lost.upstream, Outcome::Outrun, had);
         lost.report(self, had).outrun(shard, least);
-        lost.upstream.with_outruns(Outruns::on_outrun);
+        if least.is_some() {
+            lost.upstream.with_outruns(self.demand.class, Outruns::on_outrun);
+        }
         if won.attempt.hedge {
             shard.counters.hedges_won.add(1);
             // The explored one is not whom ranking prefers.

@@ -42,7 +42,8 @@ impl Report<'_> {
         let news = routing::Outcome { health, class, sent: self.sent, trial: self.trial, draw: shard.draw() };
         let changes = slot.standing.on_outcome(now, &news, self.standing);
         shard.tell(slot, now, class, &changes, health);
-        if matches!(health, Health::Cooldown(_) | Health::ClassCooldown(_))
+        // A limit of one class is not the plan's.
+        if matches!(health, Health::Cooldown(_))
             && let Some(per_mille) = self.upstream.on_limited(now, self.sent)
         {
             shard.event(slot, EventKind::TunedDown(per_mille));

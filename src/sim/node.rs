@@ -70,7 +70,7 @@ impl Node {
                     ranker: Ranker::new(providers, seed.wrapping_mul(31).wrapping_add(shard as u64)),
                     in_flight: vec![0; providers],
                     budget: HedgeBudget::new(),
-                    outruns: vec![Outruns::new(); providers],
+                    outruns: vec![Outruns::new(); providers * MethodClass::ALL.len()],
                     allotments: vec![Allotment::default(); providers],
                     cells: vec![Cell::default(); providers * (MethodClass::ALL.len() + METHODS.len())],
                 })
@@ -138,7 +138,7 @@ impl Node {
         let shard = &mut self.shards[call.shard];
         shard.in_flight[attempt.provider] -= 1;
         if looked_at {
-            shard.outruns[attempt.provider].on_end();
+            shard.outruns[outruns_of(call, attempt.provider)].on_end();
         }
         if !self.settings.is(Cripple::KeepsPlaces) {
             self.outbounds[attempt.provider].leave(place);
@@ -168,11 +168,11 @@ impl Node {
             return (Hedging::Never, false);
         };
         let shard = &mut self.shards[call.shard];
-        if shard.outruns[attempt.provider].look() {
-            return (Hedging::Never, true);
-        }
         if self.settings.race && call.method == 0 {
             return (Hedging::Race, false);
+        }
+        if shard.outruns[outruns_of(call, attempt.provider)].look() {
+            return (Hedging::Never, true);
         }
         (Hedging::After(config.delay(shard.ranker.p95(call.row, attempt.provider))), false)
     }
@@ -199,7 +199,7 @@ impl Node {
             shard.cell(call, provider).count(health, call.method, took);
         }
         if matches!(health, Health::Good | Health::Untouched) {
-            shard.outruns[provider].on_answer();
+            shard.outruns[outruns_of(call, provider)].on_answer();
         }
         if judged.timed {
             shard.ranker.on_answer(provider, class, now, took);
@@ -211,13 +211,20 @@ impl Node {
     pub(super) fn lost(&mut self, call: &Call, loser: Loser) {
         // A trial keeps its place until its lease ends: given back at once, it would be every next call's.
         let shard = &mut self.shards[call.shard];
-        shard.outruns[loser.provider].on_outrun();
+        if loser.shows != Shows::Nothing {
+            shard.outruns[outruns_of(call, loser.provider)].on_outrun();
+        }
         let cell = shard.cell(call, loser.provider);
         cell.tally.outrun += 1;
         if let Shows::AtLeast(had) = loser.shows {
             cell.answers_us.push((rounded(had.as_micros() as u64), 1));
         }
     }
+}
+
+/// Where a shard keeps what was outrun of a provider and the call's class.
+fn outruns_of(call: &Call, provider: usize) -> usize {
+    provider * MethodClass::ALL.len() + call.info.class.index()
 }
 
 /// What [`Attempts`] needs of a shard.

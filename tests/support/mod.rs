@@ -65,6 +65,17 @@ pub fn within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<
     }
 }
 
+/// The line of a config that has one shard, on a core that this process may use.
+///
+/// # Panics
+/// Where the kernel does not say which those are.
+pub fn one_core() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("a list of cores");
+    let first: String = allowed.trim().chars().take_while(char::is_ascii_digit).collect();
+    format!("cores = [{first}]")
+}
+
 /// A program that ends when the thread that starts it does, so that a test run that is killed leaves nothing behind.
 /// Where `setpriv` (util-linux) cannot do that, an ordinary one.
 pub fn program(name: impl AsRef<OsStr>) -> Command {

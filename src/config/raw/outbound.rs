@@ -13,6 +13,8 @@ use crate::routing::{OutboundConfig, TuningConfig};
 
 type Burst = Count<1, 50>;
 type Percent = Count<1, 100>;
+/// A refusal takes something.
+type Less = Count<1, 99>;
 type PerSecond = Count<1, { limits::OUTBOUND_PER_SECOND_MAX }>;
 type PerMonth = Count<1, { limits::OUTBOUND_PER_MONTH_MAX }>;
 type InFlight = Count<1, { limits::OUTBOUND_IN_FLIGHT_MAX }>;
@@ -27,7 +29,7 @@ pub(crate) struct Outbound {
     /// The part of a second's plan that may be sent at once, in percent.
     pub burst_percent: Given<Burst>,
     /// What is left of a rate after a refusal, in percent.
-    pub down_to_percent: Given<Percent>,
+    pub down_to_percent: Given<Less>,
     /// What a step up adds, in percent of the plan.
     pub step_percent: Given<Percent>,
     /// Between two steps up.

@@ -17,7 +17,7 @@ use pool::{Pool, PoolLimits};
 
 use crate::config;
 use crate::http::{FieldLines, HeadReader, ResponseHead, UpstreamParts, UpstreamTemplate};
-use crate::jsonrpc::MethodInfo;
+use crate::jsonrpc::{MethodClass, MethodInfo};
 use crate::link::{ProviderEntry, ProviderPlan, ProviderSlot};
 use crate::routing::{Allotment, Gap, Gate, Learned, LearnedConfig, Outruns, Place};
 use crate::time::Instant;
@@ -29,7 +29,8 @@ pub(crate) struct Upstream {
     pub(crate) weight: Cell<u32>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) in_flight: Cell<u32>,
-    outruns: Cell<Outruns>,
+    /// By [`MethodClass::index`]: one that answers what is cheap may hang on what is not.
+    outruns: [Cell<Outruns>; MethodClass::ALL.len()],
     /// `X-Livechain-Provider`.
     pub(crate) name_line: Rc<FieldLines>,
     /// When a connection may next be opened ahead of need; never, while one is being opened.
@@ -70,7 +71,7 @@ impl Upstream {
             weight: Cell::new(entry.weight),
             pool: Pool::new(pool_limits(config)),
             in_flight: Cell::new(0),
-            outruns: Cell::default(),
+            outruns: Default::default(),
             name_line: Rc::new(name_line.expect("the config lets only words be ids")),
             warm_from: Cell::new(Instant::START),
             request: request.expect("the config checks what goes into a head"),
@@ -172,17 +173,18 @@ impl Upstream {
         Some(InFlight { upstream: Rc::clone(self), place })
     }
 
-    /// Changes what is known of its attempts that were outrun.
-    pub(crate) fn with_outruns<T>(&self, change: impl FnOnce(&mut Outruns) -> T) -> T {
-        let mut outruns = self.outruns.get();
+    /// Changes what is known of its attempts of a class that were outrun.
+    pub(crate) fn with_outruns<T>(&self, class: MethodClass, change: impl FnOnce(&mut Outruns) -> T) -> T {
+        let of_class = &self.outruns[class.index()];
+        let mut outruns = of_class.get();
         let changed = change(&mut outruns);
-        self.outruns.set(outruns);
+        of_class.set(outruns);
         changed
     }
 
     /// An attempt that is left to its end, if there is to be one now.
-    pub(crate) fn look(self: &Rc<Self>) -> Option<Look> {
-        self.with_outruns(Outruns::look).then(|| Look(Rc::clone(self)))
+    pub(crate) fn look(self: &Rc<Self>, class: MethodClass) -> Option<Look> {
+        self.with_outruns(class, Outruns::look).then(|| Look(Rc::clone(self), class))
     }
 
     /// It refused a call, sent at `sent`, for its rate. Answers what is left of its plan in thousandths, where that is less now.
@@ -192,11 +194,11 @@ impl Upstream {
 }
 
 /// An attempt that is left to its end.
-pub(crate) struct Look(Rc<Upstream>);
+pub(crate) struct Look(Rc<Upstream>, MethodClass);
 
 impl Drop for Look {
     fn drop(&mut self) {
-        self.0.with_outruns(Outruns::on_end);
+        self.0.with_outruns(self.1, Outruns::on_end);
     }
 }
 
