@@ -632,3 +632,6 @@ pub const LAGGING_SETTLED_BLOCKS: u64 = 64;
 /// Bytes of a call's params searched for words that its error may repeat; of longer ones it may repeat anything. A thousand
 /// times what calls are like, and tens of microseconds to search.
 pub const PARAMS_SEARCHED_BYTES_MAX: usize = 64 * 1024;
+
+/// Hedges are due at multiples of this, in microseconds: by so much a hedge may come late, less than half of the shortest wait.
+pub const HEDGE_GRID_US: u64 = 8_000;

@@ -8,7 +8,8 @@
 //! its nonce is too low now. It is waited for, and what it says counts.
 //!
 //! A round that needs no second attempt costs a timer out of the shard's spare ones, a store to set it and one to clear
-//! it. The second attempt is on the heap, with everything that only it needs.
+//! it. Hedges are due on a grid: were each due at a moment of its own, the shard would be woken for timers of calls that have
+//! long been answered, some thousand times a second, and each time the kernel sets its own. The second attempt is on the heap, with everything that only it needs.
 
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -24,6 +25,7 @@ use super::upstream::{Look, Upstream};
 use super::view::View;
 use super::{Shard, on_heap};
 use crate::jsonrpc::TransactionHash;
+use crate::limits;
 use crate::link::Outcome;
 use crate::routing::{Attempt, Attempts, Demand, Hedging, Outruns, Shows, Step};
 use crate::time::Instant;
@@ -183,7 +185,7 @@ impl Sent {
 pub(super) async fn round(call: &Call<'_>, progress: &mut Progress, attempt: Attempt, now: Instant) -> (Sent, Judged) {
     let mut first = call.sent(attempt, now);
     progress.attempts.arm(call.hedging(&mut first));
-    let hedge_at = progress.attempts.hedge_at().unwrap_or(Instant::NEVER);
+    let hedge_at = progress.attempts.hedge_at().map_or(Instant::NEVER, |at| on_grid(now, at));
     let mut running = pin!(first.run(call));
     let timer = call.shard.timers.spare();
     let ended = timer.limit(hedge_at, running.as_mut()).await;
@@ -233,4 +235,13 @@ async fn beside(
     call.ended(progress, ended, judged);
     let judged = if first_ended { hedge.await } else { running.await };
     (other, judged)
+}
+
+/// The next moment that all hedges share: the shard is woken for them together, and not for each. A race begins at once.
+fn on_grid(now: Instant, at: Instant) -> Instant {
+    let grid = limits::HEDGE_GRID_US;
+    if at <= now {
+        return at;
+    }
+    Instant::from_micros(at.micros().div_ceil(grid).saturating_mul(grid))
 }
