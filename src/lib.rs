@@ -15,12 +15,12 @@
 //! measurements, and shares nothing on the path of a request but three words a provider (its breaker, its cooldown and
 //! its footing on the chain), which are written in trouble alone. Control runs beside, on well-kept libraries; a shard never waits for it.
 //!
-//! **Pure cores.** [`http`], [`jsonrpc`] and [`routing`] know no socket, no runtime and no clock: bytes and moments are
+//! **Pure cores.** [`http`], [`websocket`], [`jsonrpc`] and [`routing`] know no socket, no runtime and no clock: bytes and moments are
 //! handed in. What does I/O is a thin shell around them.
 //!
 //! In reading order:
 //! - [`config`]: what an operator writes, checked into what the program uses;
-//! - [`http`], [`jsonrpc`]: messages as bytes;
+//! - [`http`], [`websocket`], [`jsonrpc`]: messages as bytes;
 //! - [`routing`]: who is asked next, and what a failure means;
 //! - [`shard`]: the data path; `shard/serve.rs` is its table of contents, `shard/door.rs` its middle;
 //! - [`link`]: what passes between shards and control;
@@ -40,6 +40,7 @@
 //! - *row*: what a shard measured of a provider and a class, or a method by itself; *ranking*: what control made of all rows.
 //! - *explored*: a call that goes to another than the best, for the evidence alone.
 //! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
+//! - *frame*: a piece of a WebSocket stream; *message*: what one or more frames carry; *fault*: what a peer may not do.
 //! - *shard*: a core's thread; *control*: the one thread that is none.
 
 pub mod admin;
@@ -56,3 +57,4 @@ pub mod shard;
 mod sim;
 mod swar;
 pub mod time;
+pub mod websocket;

@@ -599,3 +599,19 @@ const _: () = assert!(EVENTS_ALIVE_EVERY.as_secs() * 2 <= ADMIN_IDLE.as_secs());
 /// Between two events of one provider that refuses our credentials: it does so with every call, and the kept events are an
 /// incident's.
 pub const REFUSAL_TOLD_EVERY: Duration = Duration::from_mins(1);
+
+// ---- WebSocket ----
+
+/// Default of a WebSocket message's bytes, inflated ones too: as [`BODY_BYTES_DEFAULT`], since it holds the same.
+pub const WEBSOCKET_MESSAGE_BYTES_DEFAULT: usize = 10 * 1024 * 1024;
+const _: () = assert!(WEBSOCKET_MESSAGE_BYTES_DEFAULT as u64 == BODY_BYTES_DEFAULT);
+
+/// Fragments of a message. The conformance suite sends 4 MiB in parts of 64 bytes, 65,536 of them; nobody else comes
+/// near. What it bounds are empty ones, which no limit of bytes ends.
+pub const WEBSOCKET_FRAGMENTS_MAX: u32 = 128 * 1024;
+
+/// Control frames that a peer may send at once: their answers, with nobody reading them, are 16 KiB.
+pub const WEBSOCKET_CONTROL_BURST: u32 = 128;
+
+/// And one more for each time this passes: peers ping every few seconds, and answer our pings.
+pub const WEBSOCKET_CONTROL_EVERY: Duration = Duration::from_millis(100);
