@@ -615,3 +615,10 @@ pub const WEBSOCKET_CONTROL_BURST: u32 = 128;
 
 /// And one more for each time this passes: peers ping every few seconds, and answer our pings.
 pub const WEBSOCKET_CONTROL_EVERY: Duration = Duration::from_millis(100);
+
+/// Level of what we compress: the fastest. What repeats in JSON of a chain (keys, padding of zeros) repeats close by, and a
+/// shard's time is dearer than the last tenth of a link's bytes.
+pub const DEFLATE_LEVEL: u32 = 1;
+
+/// Bytes by which a packed or unpacked message's buffer grows at once; a bomb is found out at the latest this far behind its bound.
+pub const DEFLATE_STEP_BYTES: usize = 64 * 1024;

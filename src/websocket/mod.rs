@@ -1,7 +1,9 @@
-//! WebSocket as bytes: frames, messages, closing. Pure.
+//! WebSocket as bytes: handshakes, frames, messages, closing, compression. Pure.
 //!
-//! A [`Reader`] cuts the byte stream into [`Event`]s and [`write_frame`] makes what goes out; both serve either [`Role`].
-//! [`Closing`] is the two halves of a goodbye. The source is RFC 6455.
+//! In reading order: [`Terms::accept`] turns a client's request into a 101 or says why not, [`UpgradeTemplate`] asks a provider
+//! and [`read_answer`] reads what it says. From there on a [`Reader`] cuts the byte stream into [`Event`]s and
+//! [`write_frame`] makes what goes out; both serve either [`Role`]. [`deflate`] takes and makes compressed messages,
+//! [`Closing`] is the two halves of a goodbye. Sources are RFC 6455 and, for compression, RFC 7692.
 //!
 //! **No copying where it can be helped.** A message of one frame, as nearly all are, is unmasked where it was received and
 //! handed out as a slice of the receive buffer. Only fragments are put together elsewhere. A server's frame is a head of a
@@ -14,15 +16,20 @@
 //! nonces that nobody guesses, and how much may wait for a slow reader.
 
 mod close;
+pub mod deflate;
 mod fault;
 mod flood;
 mod frame;
+mod handshake;
 mod mask;
 mod message;
+mod request;
 mod utf8;
 
 pub use close::{Close, CloseCode, Closing, write_close};
 pub use fault::Fault;
 pub use frame::{FrameHead, HeadBytes, Opcode, Role, write_frame};
+pub use handshake::{Accepted, NONCE_BYTES, Origins, Refusal, Terms, accept_of};
 pub use mask::{Mask, apply_mask};
 pub use message::{Event, Kind, Reader, ReaderConfig, Step};
+pub use request::{AnswerError, Established, UpgradeTemplate, read_answer};
