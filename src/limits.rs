@@ -622,3 +622,17 @@ pub const DEFLATE_LEVEL: u32 = 1;
 
 /// Bytes by which a packed or unpacked message's buffer grows at once; a bomb is found out at the latest this far behind its bound.
 pub const DEFLATE_STEP_BYTES: usize = 64 * 1024;
+
+// ---- Subscriptions ----
+
+/// Topics of a log: what the EVM has.
+pub const FILTER_TOPICS_MAX: usize = 4;
+
+/// Addresses of a filter, and alternatives of one topic: geth's own bound.
+pub const FILTER_ALTERNATIVES_MAX: usize = 1000;
+
+/// Notifications that may wait for one client: minutes of any chain's heads, a busy block's logs.
+pub const OUTBOX_ITEMS_MAX: usize = 4 * 1024;
+
+/// Bytes of them.
+pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
