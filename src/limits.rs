@@ -631,6 +631,44 @@ pub const FILTER_TOPICS_MAX: usize = 4;
 /// Addresses of a filter, and alternatives of one topic: geth's own bound.
 pub const FILTER_ALTERNATIVES_MAX: usize = 1000;
 
+/// Delivered blocks that a stream remembers: Ethereum's finality is 64 to 96, and no chain reorganises deeper in earnest.
+pub const WINDOW_BLOCKS_MAX: usize = 256;
+
+/// Bytes of headers and logs that a stream remembers, a gap being filled included. The logs of a busy filter are some 100 KiB a
+/// block; what does not fit is remembered for fewer blocks.
+pub const WINDOW_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Blocks of a gap that is filled: 25 minutes of Ethereum, half a minute of the fastest chains. A client that lost more is
+/// better off to ask for what it needs.
+pub const GAP_BLOCKS_MAX: usize = 128;
+const _: () = assert!(GAP_BLOCKS_MAX <= WINDOW_BLOCKS_MAX);
+
+/// What a stream asks for at the same time: hides round trips without being a load.
+pub const FETCHES_IN_FLIGHT_MAX: usize = 8;
+
+/// First pause before something is asked for again; a block may not have come to the provider that was asked.
+pub const FETCH_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// The longest such pause.
+pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Wait for a provider's word on a subscription: a connection, a handshake and two answers, and as much again.
+pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// First pause after a provider refused; the next one is another, so that it need not be long.
+pub const SUBSCRIBE_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest such pause: one subscription a second for all of a chain's providers together.
+pub const SUBSCRIBE_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How far apart a node's words on one block, its head and its logs, may come. A block whose head came this much before the
+/// last word of a connection has had all its logs pushed.
+pub const PUSH_SKEW_MAX: Duration = Duration::from_secs(2);
+
+/// Pushed logs that wait for their block's head: a busy block's, several times over. With more the provider's pushes are not relied on.
+pub const LOGS_WAITING_MAX: usize = 8 * 1024;
+
+/// Bytes of them.
+pub const LOGS_WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Notifications that may wait for one client: minutes of any chain's heads, a busy block's logs.
 pub const OUTBOX_ITEMS_MAX: usize = 4 * 1024;
 
