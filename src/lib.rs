@@ -15,8 +15,8 @@
 //! measurements, and shares nothing on the path of a request but three words a provider (its breaker, its cooldown and
 //! its footing on the chain), which are written in trouble alone. Control runs beside, on well-kept libraries; a shard never waits for it.
 //!
-//! **Pure cores.** [`http`], [`websocket`], [`jsonrpc`], [`subscription`] and [`routing`] know no socket, no runtime and no
-//! clock: bytes and moments are handed in. What does I/O is a thin shell around them.
+//! **Pure cores.** [`http`], [`websocket`], [`jsonrpc`], [`routing`] and [`subscription`] know no socket, no runtime and
+//! no clock: bytes and moments are handed in. What does I/O is a thin shell around them.
 //!
 //! In reading order:
 //! - [`config`]: what an operator writes, checked into what the program uses;
@@ -42,7 +42,7 @@
 //! - *explored*: a call that goes to another than the best, for the evidence alone.
 //! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
 //! - *frame*: a piece of a WebSocket stream; *message*: what one or more frames carry; *fault*: what a peer may not do.
-//! - *epoch*: one subscription at one provider; *stream*: what its clients are told, over all epochs; *gap*: what was missed between two.
+//! - *epoch*: one subscription at one provider; *stream*: what clients are told, over all epochs; *gap*: what lies between.
 //! - *shard*: a core's thread; *control*: the one thread that is none.
 
 pub mod admin;

@@ -616,11 +616,12 @@ pub const WEBSOCKET_CONTROL_BURST: u32 = 128;
 /// And one more for each time this passes: peers ping every few seconds, and answer our pings.
 pub const WEBSOCKET_CONTROL_EVERY: Duration = Duration::from_millis(100);
 
-/// Level of what we compress: the fastest. What repeats in JSON of a chain (keys, padding of zeros) repeats close by, and a
-/// shard's time is dearer than the last tenth of a link's bytes.
+/// Level of what we compress: the fastest. What repeats in JSON of a chain (keys, padding of zeros) repeats close by,
+/// and a shard's time is dearer than the last tenth of a link's bytes.
 pub const DEFLATE_LEVEL: u32 = 1;
 
-/// Bytes by which a packed or unpacked message's buffer grows at once; a bomb is found out at the latest this far behind its bound.
+/// Bytes by which a packed or unpacked message's buffer grows at once; a bomb is found out at the latest this far
+/// behind its bound.
 pub const DEFLATE_STEP_BYTES: usize = 64 * 1024;
 
 // ---- Subscriptions ----
@@ -631,15 +632,16 @@ pub const FILTER_TOPICS_MAX: usize = 4;
 /// Addresses of a filter, and alternatives of one topic: geth's own bound.
 pub const FILTER_ALTERNATIVES_MAX: usize = 1000;
 
-/// Delivered blocks that a stream remembers: Ethereum's finality is 64 to 96, and no chain reorganises deeper in earnest.
+/// Delivered blocks that a stream remembers: Ethereum's finality is 64 to 96, and no chain reorganises deeper in
+/// earnest.
 pub const WINDOW_BLOCKS_MAX: usize = 256;
 
-/// Bytes of headers and logs that a stream remembers, a gap being filled included. The logs of a busy filter are some 100 KiB a
-/// block; what does not fit is remembered for fewer blocks.
+/// Bytes of headers and logs that a stream remembers, a gap being filled included. The logs of a busy filter are some
+/// 100 KiB a block; what does not fit is remembered for fewer blocks.
 pub const WINDOW_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Blocks of a gap that is filled: 25 minutes of Ethereum, half a minute of the fastest chains. A client that lost more is
-/// better off to ask for what it needs.
+/// Blocks of a gap that is filled: 25 minutes of Ethereum, half a minute of the fastest chains. A client that lost more
+/// is better off to ask for what it needs.
 pub const GAP_BLOCKS_MAX: usize = 128;
 const _: () = assert!(GAP_BLOCKS_MAX <= WINDOW_BLOCKS_MAX);
 
@@ -659,11 +661,12 @@ pub const SUBSCRIBE_PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest such pause: one subscription a second for all of a chain's providers together.
 pub const SUBSCRIBE_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// How far apart a node's words on one block, its head and its logs, may come. A block whose head came this much before the
-/// last word of a connection has had all its logs pushed.
+/// How far apart a node's words on one block, its head and its logs, may come. A block whose head came this much before
+/// the last word of a connection has had all its logs pushed.
 pub const PUSH_SKEW_MAX: Duration = Duration::from_secs(2);
 
-/// Pushed logs that wait for their block's head: a busy block's, several times over. With more the provider's pushes are not relied on.
+/// Pushed logs that wait for their block's head: a busy block's, several times over. With more the provider's pushes
+/// are not relied on.
 pub const LOGS_WAITING_MAX: usize = 8 * 1024;
 
 /// Bytes of them.

@@ -1,8 +1,8 @@
 //! The chain that has been delivered, and the blocks beside it that are known: bounded.
 //!
-//! `delivered` is a run of blocks, each the parent of the next: what a client that applied all it was told holds. Beside it
-//! are blocks that are on their way into it, or were in it once, so that a reorganisation back fetches little twice.
-//! The oldest are forgotten first; a reorganisation below what is remembered cannot be told.
+//! `delivered` is a run of blocks, each the parent of the next: what a client that applied all it was told holds.
+//! Beside it are blocks that are on their way into it, or were in it once, so that a reorganisation back fetches little
+//! twice. The oldest are forgotten first; a reorganisation below what is remembered cannot be told.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,22 +1,24 @@
 //! The stream of one subscription: what its providers say, turned into what its clients are told.
 //!
-//! All is one movement. Of what the provider says there follows a **target**, the head that clients are to be told of next. The path
-//! from it down to what has been delivered is the difference: what is delivered and not on it is taken back, what is on it and not
-//! delivered is told, in order. A plain new head is a path of one block, a gap one of several, a reorganisation one that branches
-//! off below the tip; back and forth is two of these. What is missing on the path is fetched by hash, so that it does not matter who answers.
+//! All is one movement. Of what the provider says there follows a **target**, the head that clients are to be told of
+//! next. The path from it down to what has been delivered is the difference: what is delivered and not on it is taken
+//! back, what is on it and not delivered is told, in order. A plain new head is a path of one block, a gap one of
+//! several, a reorganisation one that branches off below the tip; back and forth is two of these. What is missing on
+//! the path is fetched by hash, so that it does not matter who answers.
 //!
-//! **Which logs are known whole.** A provider pushes a block's logs beside its head, before or after it, and nothing says which was
-//! the last. So pushes are relied on only for a block that is new and follows the one pushed before on the same connection; the
-//! logs of all others are fetched. And once the connection is over, or something is to be told after them, blocks whose head came
-//! within [`PUSH_SKEW_MAX`] of its last word are in doubt: their logs are fetched, and what had not come is told. Until then nothing above is.
+//! **Which logs are known whole.** A provider pushes a block's logs beside its head, before or after it, and nothing
+//! says which was the last. So pushes are relied on only for a block that is new and follows the one pushed before on
+//! the same connection; the logs of all others are fetched. And once the connection is over, or something is to be told
+//! after them, blocks whose head came within [`PUSH_SKEW_MAX`] of its last word are in doubt: their logs are fetched,
+//! and what had not come is told. Until then nothing above is.
 //!
-//! **A replacement that is behind** is waited for: until it has reached the number of what has been delivered, its heads are
-//! remembered and not followed. The number may be another block's: then it is a reorganisation.
+//! **A replacement that is behind** is waited for: until it has reached the number of what has been delivered, its
+//! heads are remembered and not followed. The number may be another block's: then it is a reorganisation.
 //!
-//! **Contract.** After each input, and at [`Core::next_wake`] by [`Core::on_tick`], take all of [`Core::poll`]. What cannot be made
-//! good (a gap too long or too large, an outage too long, a reorganisation below the window, logs out of order) ends in
-//! [`Action::Close`]: all clients are closed with 1012, and the core is done. Removed logs that a provider pushes are not handed in:
-//! removal is told from the headers.
+//! **Contract.** After each input, and at [`Core::next_wake`] by [`Core::on_tick`], take all of [`Core::poll`]. What
+//! cannot be made good (a gap too long or too large, an outage too long, a reorganisation below the window, logs out of
+//! order) ends in [`Action::Close`]: all clients are closed with 1012, and the core is done. Removed logs that a
+//! provider pushes are not handed in: removal is told from the headers.
 //!
 //! Left out: which provider is asked, what is done over the wire, and whoever joins later (it is told from then on).
 

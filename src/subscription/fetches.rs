@@ -21,8 +21,8 @@ pub enum Fetch {
     Header { hash: BlockHash },
     /// `eth_getBlockByNumber` for each, both ends included.
     Headers { from: u64, to: u64 },
-    /// `eth_getLogs` with the filter and this `blockHash`. Never by numbers: a node that changes its mind meanwhile would leave
-    /// out a block's logs without a word.
+    /// `eth_getLogs` with the filter and this `blockHash`. Never by numbers: a node that changes its mind meanwhile
+    /// would leave out a block's logs without a word.
     Logs { block: BlockHash },
 }
 

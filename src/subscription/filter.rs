@@ -1,9 +1,10 @@
 //! What a client subscribes to, in one form for all that mean the same.
 //!
-//! The meaning is that of nodes (geth's `FilterCriteria`). Addresses are a set, and so are a position's alternatives; case of hex digits
-//! means nothing; one address is a list of one. An empty list restricts nothing, and nor does a `null` at or among
-//! alternatives. What does differ is kept: positions are ordered, and one that is left open at the end still asks for
-//! logs with that many topics. The last of two members of the same name counts, as nodes read it: what goes upstream is what was understood.
+//! The meaning is that of nodes (geth's `FilterCriteria`). Addresses are a set, and so are a position's alternatives;
+//! case of hex digits means nothing; one address is a list of one. An empty list restricts nothing, and nor does a
+//! `null` at or among alternatives. What does differ is kept: positions are ordered, and one that is left open at the
+//! end still asks for logs with that many topics. The last of two members of the same name counts, as nodes read it:
+//! what goes upstream is what was understood.
 //!
 //! `fromBlock`, `toBlock` and `blockHash` are about the past, which a subscription has none of. `latest` is tolerated.
 

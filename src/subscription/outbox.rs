@@ -1,7 +1,7 @@
 //! What waits for one client: bounded, so that one that reads slowly costs no more than that, and nobody else anything.
 //!
-//! Nothing is ever left out to make room, since the client would not know: an outbox that is full once stays closed, and its client's
-//! connection is ended with a reason.
+//! Nothing is ever left out to make room, since the client would not know: an outbox that is full once stays closed,
+//! and its client's connection is ended with a reason.
 
 use std::collections::VecDeque;
 

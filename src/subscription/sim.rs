@@ -1,5 +1,5 @@
-//! The simulator of streams: a chain that grows and reorganises, providers that see it late, each in its own way, and lose
-//! us; the real [`super::Core`] and [`super::Outbox`]es between them and clients that apply what they are told.
+//! The simulator of streams: a chain that grows and reorganises, providers that see it late, each in its own way, and
+//! lose us; the real [`super::Core`] and [`super::Outbox`]es between them and clients that apply what they are told.
 //!
 //! ```text
 //!   World (world.rs)                      Run (run.rs)
@@ -7,9 +7,9 @@
 //!   views, delays, troubles   ◀─fetches──
 //! ```
 //!
-//! **The property.** What a client holds, `removed` applied, is the canonical chain from where it began to the head, each block and
-//! log once and in order; or its stream was closed with a reason. Checked at each emission as far as it can be, and in
-//! the end, after a while without trouble.
+//! **The property.** What a client holds, `removed` applied, is the canonical chain from where it began to the head,
+//! each block and log once and in order; or its stream was closed with a reason. Checked at each emission as far as it
+//! can be, and in the end, after a while without trouble.
 //!
 //! One queue, time a number, all from a seed: `LIVECHAIN_SIM_SEED=n cargo test subscription::sim` replays one,
 //! `LIVECHAIN_SIM_SEEDS=n` plays so many instead of a thousand.

@@ -1,10 +1,11 @@
 //! Whom the stream is heard from: one provider at a time, and the next before the last is left.
 //!
-//! An **epoch** is one subscription at one provider: logs first where there are any, then heads, on one connection. Words of an
-//! epoch that is over are not heard. Another one is asked for when there is none; when the current one is silent for
-//! [`Patience::stale_after`], twice as long each time that the next one knows nothing newer, since a chain may halt; when it lags behind what
-//! the node knows; when it is still behind what has been delivered. Only in the first case is there a gap to be closed in
-//! a hurry: in the others the current one is heard until the next one has agreed.
+//! An **epoch** is one subscription at one provider: logs first where there are any, then heads, on one connection.
+//! Words of an epoch that is over are not heard. Another one is asked for when there is none; when the current one is
+//! silent for [`Patience::stale_after`], twice as long each time that the next one knows nothing newer, since a chain
+//! may halt; when it lags behind what the node knows; when it is still behind what has been delivered. Only in the
+//! first case is there a gap to be closed in a hurry: in the others the current one is heard until the next one has
+//! agreed.
 
 use std::time::Duration;
 

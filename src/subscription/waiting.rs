@@ -1,7 +1,8 @@
 //! Logs that were pushed before their block's head: bounded in number and in bytes.
 //!
-//! A node tells a block's logs and its head within [`PUSH_SKEW_MAX`]. Logs that have waited longer belong to a block that its
-//! chain left before it was told, or whose header will be fetched, and its logs with it: they make room when room is needed.
+//! A node tells a block's logs and its head within [`PUSH_SKEW_MAX`]. Logs that have waited longer belong to a block
+//! that its chain left before it was told, or whose header will be fetched, and its logs with it: they make room when
+//! room is needed.
 
 use std::collections::BTreeMap;
 

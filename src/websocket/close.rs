@@ -1,4 +1,5 @@
-//! Closing: codes, the close frame's payload, and who still owes whom a goodbye (RFC 6455, sections 5.5.1, 7.1 and 7.4).
+//! Closing: codes, the close frame's payload, and who still owes whom a goodbye (RFC 6455, sections 5.5.1, 7.1 and
+//! 7.4).
 
 use super::fault::Fault;
 use super::frame::{CONTROL_BYTES_MAX, Opcode, Role, write_frame};
@@ -22,8 +23,8 @@ impl CloseCode {
     pub const RESTART: Self = Self(1012);
     pub const TRY_LATER: Self = Self(1013);
 
-    /// The code, where it may stand on the wire: those of the RFC and of IANA's registry, and the ranges for libraries (3000)
-    /// and applications (4000). 1004 to 1006 and 1015 never do.
+    /// The code, where it may stand on the wire: those of the RFC and of IANA's registry, and the ranges for libraries
+    /// (3000) and applications (4000). 1004 to 1006 and 1015 never do.
     #[must_use]
     pub const fn from_wire(code: u16) -> Option<Self> {
         match code {

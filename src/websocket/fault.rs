@@ -1,7 +1,7 @@
 //! What a peer may not do, and the close code that answers it (RFC 6455, section 7.4.1).
 //!
-//! The fault is the peer's every time, and after any of them nothing more of its bytes is read: nobody knows where its next
-//! frame begins, or whether it means well.
+//! The fault is the peer's every time, and after any of them nothing more of its bytes is read: nobody knows where its
+//! next frame begins, or whether it means well.
 
 use super::close::CloseCode;
 

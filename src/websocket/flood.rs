@@ -1,6 +1,7 @@
 //! How many control frames a peer may send: each ping costs an answer, and none of them is counted against any quota.
 //!
-//! A bucket that leaks: [`WEBSOCKET_CONTROL_BURST`] at once, and one more for each [`WEBSOCKET_CONTROL_EVERY`] that passes.
+//! A bucket that leaks: [`WEBSOCKET_CONTROL_BURST`] at once, and one more for each [`WEBSOCKET_CONTROL_EVERY`] that
+//! passes.
 
 use std::time::Duration;
 

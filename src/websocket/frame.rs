@@ -1,7 +1,8 @@
 //! A frame's head (RFC 6455, section 5.2), for both sides: read strictly, written in the fewest bytes.
 //!
-//! Masking is enforced as the RFC has it (section 5.1): a client's frames are masked, a server's are not. A fault is told
-//! with the first byte that shows it, so that a head of which only the beginning has come is incomplete, or wrong already.
+//! Masking is enforced as the RFC has it (section 5.1): a client's frames are masked, a server's are not. A fault is
+//! told with the first byte that shows it, so that a head of which only the beginning has come is incomplete, or wrong
+//! already.
 //!
 //! Left to [`super::Reader`]: the order of frames, and what a length may be.
 
@@ -183,8 +184,8 @@ impl AsRef<[u8]> for HeadBytes {
     }
 }
 
-/// Appends one frame that is a whole message or a control frame. A client hands in a mask that nobody could guess; a server
-/// that can send head and payload apart had better write the head alone.
+/// Appends one frame that is a whole message or a control frame. A client hands in a mask that nobody could guess; a
+/// server that can send head and payload apart had better write the head alone.
 pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, compressed: bool, payload: &[u8], mask: Option<Mask>) {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_BYTES_MAX, "a control frame is short");
     let head = FrameHead { opcode, last: true, compressed, mask, payload_bytes: payload.len() as u64 };

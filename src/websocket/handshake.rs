@@ -1,10 +1,13 @@
-//! A client's request to speak WebSocket, judged (RFC 6455, section 4.2): the 101's fields, or the status and reason of a refusal.
+//! A client's request to speak WebSocket, judged (RFC 6455, section 4.2): the 101's fields, or the status and reason of
+//! a refusal.
 //!
 //! [`crate::http`] has read the head already, refused what is no HTTP, and says whether an upgrade is asked for
-//! ([`RequestHead::wants_websocket`]). Here stand the rest of the RFC's conditions and the operator's: origins, subprotocols, compression.
+//! ([`RequestHead::wants_websocket`]). Here stand the rest of the RFC's conditions and the operator's: origins,
+//! subprotocols, compression.
 //!
-//! The key is looked at for its shape only: a nonce's base64 with loose bits in its last digit is still nobody's but the
-//! client's. Of `Sec-WebSocket-Protocol` and `-Extensions` in several lines the first one counts, which offers less and lies never.
+//! The key is looked at for its shape only: a nonce's base64 with loose bits in its last digit is still nobody's but
+//! the client's. Of `Sec-WebSocket-Protocol` and `-Extensions` in several lines the first one counts, which offers less
+//! and lies never.
 
 use aws_lc_rs::digest;
 use base64::Engine;

@@ -1,7 +1,7 @@
 //! The mask of a client's frames (RFC 6455, section 5.3): eight bytes at a time, in place.
 //!
-//! It hides nothing; it keeps a page's script from writing bytes of its choice on the wire, for which each frame needs a key
-//! that the script cannot guess. Such keys come from the caller.
+//! It hides nothing; it keeps a page's script from writing bytes of its choice on the wire, for which each frame needs
+//! a key that the script cannot guess. Such keys come from the caller.
 
 use crate::swar::WORD_BYTES;
 

@@ -1,18 +1,20 @@
-//! From a byte stream to messages: frames in their order, fragments put together, limits, UTF-8, control frames between.
+//! From a byte stream to messages: frames in their order, fragments put together, limits, UTF-8, control frames
+//! between.
 //!
-//! **Contract.** [`Reader::read`] gets the receive buffer from the first byte that has not been consumed, and more of it each
-//! time. It answers with at most one event and how many bytes are behind it; with none, all that can be done
-//! with these bytes is done. Bytes that are not consumed must stay as they are (part of them may be unmasked
-//! already), wherever they are moved. An event's bytes are good until the next call.
+//! **Contract.** [`Reader::read`] gets the receive buffer from the first byte that has not been consumed, and more of
+//! it each time. It answers with at most one event and how many bytes are behind it; with none, all that can be done
+//! with these bytes is done. Bytes that are not consumed must stay as they are (part of them may be unmasked already),
+//! wherever they are moved. An event's bytes are good until the next call.
 //!
-//! A message of one frame stays in the receive buffer until it is whole, so that it is never copied: the buffer grows to the
-//! message's limit at most, and only as bytes really come ([`Reader::wants`] tells how far). Fragments are moved out as they
-//! come, into a buffer that is kept for the next message unless it has grown large. Text is checked as it comes.
+//! A message of one frame stays in the receive buffer until it is whole, so that it is never copied: the buffer grows
+//! to the message's limit at most, and only as bytes really come ([`Reader::wants`] tells how far). Fragments are moved
+//! out as they come, into a buffer that is kept for the next message unless it has grown large. Text is checked as it
+//! comes.
 //!
 //! A compressed message is handed out as it came: see [`super::deflate`]. It cannot be checked before it is whole.
 //!
-//! Invariants: how the stream is cut into calls changes no event and no fault; after a fault or a close frame nothing more
-//! is read; memory is bounded by the message's limit whatever the peer says.
+//! Invariants: how the stream is cut into calls changes no event and no fault; after a fault or a close frame nothing
+//! more is read; memory is bounded by the message's limit whatever the peer says.
 
 use std::ops::Range;
 

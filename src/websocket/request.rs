@@ -1,8 +1,8 @@
 //! Our request to a provider, and what it answers (RFC 6455, section 4.1).
 //!
-//! The request is rendered once, as [`crate::http::UpstreamTemplate`] is, and for the same reason; per connection a nonce is
-//! added. Of the answer nothing is taken on trust: a 101 that does not prove that it has understood is no WebSocket. Any other status
-//! is handed back, since a 401 or a 429 means of a provider what it means over HTTP.
+//! The request is rendered once, as [`crate::http::UpstreamTemplate`] is, and for the same reason; per connection a
+//! nonce is added. Of the answer nothing is taken on trust: a 101 that does not prove that it has understood is no
+//! WebSocket. Any other status is handed back, since a 401 or a 429 means of a provider what it means over HTTP.
 
 use super::deflate::{Agreed, DeflateTerms};
 use super::handshake::{NONCE_BYTES, accept_of, key_of};

@@ -1,7 +1,8 @@
-//! The movement: from what has been delivered towards the target, as far as what is known allows, asking for what is not.
+//! The movement: from what has been delivered towards the target, as far as what is known allows, asking for what is
+//! not.
 //!
-//! It begins anew with each input and keeps nothing of its own: what is delivered, what is known and what is the target say
-//! all. What is no longer wanted is thereby no longer asked for.
+//! It begins anew with each input and keeps nothing of its own: what is delivered, what is known and what is the target
+//! say all. What is no longer wanted is thereby no longer asked for.
 
 use super::{Action, Core, Emission, Feed};
 use crate::limits::{GAP_BLOCKS_MAX, PUSH_SKEW_MAX};

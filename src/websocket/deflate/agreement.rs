@@ -1,10 +1,11 @@
 //! The agreement (RFC 7692, section 7.1): a client offers, a server takes one offer and says with which parameters.
 //!
-//! An offer that we cannot keep is passed over for the next one; no compression is an agreement too. An answer that does not
-//! fit what was offered fails the connection, since from then on either side would read the other's bytes differently.
+//! An offer that we cannot keep is passed over for the next one; no compression is an agreement too. An answer that
+//! does not fit what was offered fails the connection, since from then on either side would read the other's bytes
+//! differently.
 //!
-//! zlib's raw format has no window of 8 bits. As a server we take no offer that binds us to it; as a client that is bound to
-//! it we send everything uncompressed, which is always allowed. To read such a stream is no trouble.
+//! zlib's raw format has no window of 8 bits. As a server we take no offer that binds us to it; as a client that is
+//! bound to it we send everything uncompressed, which is always allowed. To read such a stream is no trouble.
 
 /// Window of 32 KiB: what holds when nothing is said.
 const BITS_MAX: u8 = 15;
@@ -58,7 +59,8 @@ impl DeflateTerms {
         Self { window_bits, takeover }
     }
 
-    /// As a server: the first of a client's offers that can be kept. `offers` is the value of `Sec-WebSocket-Extensions`.
+    /// As a server: the first of a client's offers that can be kept. `offers` is the value of
+    /// `Sec-WebSocket-Extensions`.
     pub fn choose(self, offers: &[u8]) -> Result<Option<Agreed>, Malformed> {
         let mut chosen = None;
         let mut rest = offers;

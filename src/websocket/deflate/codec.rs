@@ -1,6 +1,7 @@
 //! Messages packed and unpacked (RFC 7692, sections 7.2.1 and 7.2.2).
 //!
-//! A packed message is raw deflate, flushed to a whole byte by an empty block whose four bytes `00 00 ff ff` are left out on the wire.
+//! A packed message is raw deflate, flushed to a whole byte by an empty block whose four bytes `00 00 ff ff` are left
+//! out on the wire.
 //!
 //! Left out: a message that ends its deflate stream (BFINAL) *and* one after it that refers to what came before. No
 //! compressor that is in use makes it; it is refused as broken.

@@ -1,8 +1,9 @@
-//! WebSocket streams against tungstenite: what both accept they read alike, and what we refuse nobody sees as a message.
+//! WebSocket streams against tungstenite: what both accept they read alike, and what we refuse nobody sees as a
+//! message.
 //!
-//! The input's first byte picks the side and in what parts the stream comes, which must change nothing. We are stricter (a
-//! length in more bytes than it needs, floods), so that where we find a fault tungstenite may go on; up to there the messages
-//! are the same. What follows a stream's bytes is also taken for a packed message, a field and a head.
+//! The input's first byte picks the side and in what parts the stream comes, which must change nothing. We are stricter
+//! (a length in more bytes than it needs, floods), so that where we find a fault tungstenite may go on; up to there the
+//! messages are the same. What follows a stream's bytes is also taken for a packed message, a field and a head.
 
 #![no_main]
 
