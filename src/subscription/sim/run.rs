@@ -62,6 +62,8 @@ struct Connection {
     is_alive: bool,
     /// Half open: nothing comes any more, and nobody says so.
     is_silent: bool,
+    /// No head has been pushed yet: it may be that of a block whose logs went out just before we subscribed to them.
+    is_fresh: bool,
     heads_at: Instant,
     logs_at: Instant,
 }
@@ -249,15 +251,19 @@ impl Run {
             if !of.is_alive || of.provider != provider {
                 continue;
             }
+            let misses_first = chance(&mut self.random, 300);
             for &block in &new {
+                let misses_logs = misses_first && self.connections[connection].is_fresh;
                 if pushes_all || block == head {
+                    self.connections[connection].is_fresh = false;
                     let times = 1 + u64::from(chance(&mut self.random, 50));
                     for _ in 0..times {
                         let at = self.push_time(|connection| &mut connection.heads_at, connection);
                         self.at(at, Event::PushesHead { connection, head: block });
                     }
                 }
-                for n in 0..self.world.block(block).logs.len() {
+                let logs = if misses_logs { 0 } else { self.world.block(block).logs.len() };
+                for n in 0..logs {
                     let at = self.push_time(|connection| &mut connection.logs_at, connection);
                     self.at(at, Event::PushesLog { connection, block, n });
                 }
@@ -338,6 +344,7 @@ impl Run {
             provider,
             is_alive: true,
             is_silent: false,
+            is_fresh: true,
             heads_at: said_at,
             logs_at: said_at,
         });
