@@ -709,3 +709,26 @@ pub const OUTBOX_ITEMS_MAX: usize = 4 * 1024;
 
 /// Bytes of them.
 pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Default and most of `websocket.calls_in_flight_max`: what a browser tab of a busy page asks at once; a batch's items are
+/// bounded by themselves.
+pub const WEBSOCKET_CALLS_DEFAULT: u64 = 64;
+pub const WEBSOCKET_CALLS_MAX: u64 = 10_000;
+
+/// Default and least of `websocket.queued_bytes_max`: 64 answers of [`WHOLE_BYTES_MAX`] fit; one must.
+pub const WEBSOCKET_QUEUED_BYTES_DEFAULT: u64 = 4 * 1024 * 1024;
+pub const WEBSOCKET_QUEUED_BYTES_MIN: u64 = 64 * 1024;
+const _: () = assert!(WEBSOCKET_QUEUED_BYTES_DEFAULT >= WEBSOCKET_CALLS_DEFAULT * WHOLE_BYTES_MAX as u64);
+
+/// Default of `websocket.ping_after`, in ms: below the 60 s after which common balancers cut what is silent.
+pub const WEBSOCKET_PING_AFTER_MS_DEFAULT: u64 = 30_000;
+
+/// Default of `websocket.pong_timeout`, in ms: a mobile client's change of cell.
+pub const WEBSOCKET_PONG_MS_DEFAULT: u64 = 15_000;
+
+/// Time over which a closing node says goodbye to its WebSockets: their clients come back at once, and all of them in the same
+/// millisecond are a storm to whoever takes them.
+pub const WEBSOCKETS_LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a client's close frame is waited for behind ours: a round trip to the other side of the world, several times.
+pub const WEBSOCKET_GOODBYE: Duration = Duration::from_secs(3);
