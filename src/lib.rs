@@ -17,13 +17,14 @@
 //! second at most; and, where its plan is limited, what has been sent of that, taken in chunks where it is much. Control runs
 //! beside, on well-kept libraries; a shard never waits for it.
 //!
-//! **Pure cores.** [`http`], [`jsonrpc`] and [`routing`] know no socket, no runtime and no clock: bytes and moments are
-//! handed in. What does I/O is a thin shell around them.
+//! **Pure cores.** [`http`], [`websocket`], [`jsonrpc`], [`routing`] and [`subscription`] know no socket, no runtime and
+//! no clock: bytes and moments are handed in. What does I/O is a thin shell around them.
 //!
 //! In reading order:
 //! - [`config`]: what an operator writes, checked into what the program uses;
-//! - [`http`], [`jsonrpc`]: messages as bytes;
+//! - [`http`], [`websocket`], [`jsonrpc`]: messages as bytes;
 //! - [`routing`]: who is asked next, and what a failure means;
+//! - [`subscription`]: streams of heads and logs that outlive their providers;
 //! - [`shard`]: the data path; `shard/serve.rs` is its table of contents, `shard/door.rs` its middle;
 //! - [`link`]: what passes between shards and control;
 //! - [`control`], [`admin`], [`demo`]: the rest of the process;
@@ -45,6 +46,8 @@
 //! - *plan*: what was bought from a provider's vendor: calls and *units* (what calls weigh) in a second, units in a month.
 //! - *explored*: a call that goes to another than the best, for the evidence alone.
 //! - *snapshot*: the node's configuration and tables as of one moment, immutable; *slot*: a provider across snapshots.
+//! - *frame*: a piece of a WebSocket stream; *message*: what one or more frames carry; *fault*: what a peer may not do.
+//! - *epoch*: one subscription at one provider; *stream*: what clients are told, over all epochs; *gap*: what lies between.
 //! - *shard*: a core's thread; *control*: the one thread that is none.
 
 pub mod admin;
@@ -59,5 +62,7 @@ pub mod routing;
 pub mod shard;
 #[cfg(test)]
 mod sim;
+pub mod subscription;
 mod swar;
 pub mod time;
+pub mod websocket;

@@ -635,3 +635,103 @@ pub const PARAMS_SEARCHED_BYTES_MAX: usize = 64 * 1024;
 
 /// Hedges are due at multiples of this, in microseconds: by so much a hedge may come late, less than half of the shortest wait.
 pub const HEDGE_GRID_US: u64 = 8_000;
+// ---- WebSocket ----
+
+/// Default of a WebSocket message's bytes, inflated ones too: as [`BODY_BYTES_DEFAULT`], since it holds the same.
+pub const WEBSOCKET_MESSAGE_BYTES_DEFAULT: usize = 10 * 1024 * 1024;
+const _: () = assert!(WEBSOCKET_MESSAGE_BYTES_DEFAULT as u64 == BODY_BYTES_DEFAULT);
+
+/// Fragments of a message. The conformance suite sends 4 MiB in parts of 64 bytes, 65,536 of them; nobody else comes
+/// near. What it bounds are empty ones, which no limit of bytes ends.
+pub const WEBSOCKET_FRAGMENTS_MAX: u32 = 128 * 1024;
+
+/// Control frames that a peer may send at once: their answers, with nobody reading them, are 16 KiB.
+pub const WEBSOCKET_CONTROL_BURST: u32 = 128;
+
+/// And one more for each time this passes: peers ping every few seconds, and answer our pings.
+pub const WEBSOCKET_CONTROL_EVERY: Duration = Duration::from_millis(100);
+
+/// Level of what we compress: the fastest. What repeats in JSON of a chain (keys, padding of zeros) repeats close by,
+/// and a shard's time is dearer than the last tenth of a link's bytes.
+pub const DEFLATE_LEVEL: u32 = 1;
+
+/// Bytes by which a packed or unpacked message's buffer grows at once; a bomb is found out at the latest this far
+/// behind its bound.
+pub const DEFLATE_STEP_BYTES: usize = 64 * 1024;
+
+// ---- Subscriptions ----
+
+/// Topics of a log: what the EVM has.
+pub const FILTER_TOPICS_MAX: usize = 4;
+
+/// Addresses of a filter, and alternatives of one topic: geth's own bound.
+pub const FILTER_ALTERNATIVES_MAX: usize = 1000;
+
+/// Delivered blocks that a stream remembers: Ethereum's finality is 64 to 96, and no chain reorganises deeper in
+/// earnest.
+pub const WINDOW_BLOCKS_MAX: usize = 256;
+
+/// Bytes of headers and logs that a stream remembers, a gap being filled included. The logs of a busy filter are some
+/// 100 KiB a block; what does not fit is remembered for fewer blocks.
+pub const WINDOW_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Blocks of a gap that is filled: 25 minutes of Ethereum, half a minute of the fastest chains. A client that lost more
+/// is better off to ask for what it needs.
+pub const GAP_BLOCKS_MAX: usize = 128;
+const _: () = assert!(GAP_BLOCKS_MAX <= WINDOW_BLOCKS_MAX);
+
+/// What a stream asks for at the same time: hides round trips without being a load.
+pub const FETCHES_IN_FLIGHT_MAX: usize = 8;
+
+/// First pause before something is asked for again; a block may not have come to the provider that was asked.
+pub const FETCH_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// The longest such pause.
+pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Wait for a provider's word on a subscription: a connection, a handshake and two answers, and as much again.
+pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// First pause after a provider refused; the next one is another, so that it need not be long.
+pub const SUBSCRIBE_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest such pause: one subscription a second for all of a chain's providers together.
+pub const SUBSCRIBE_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How far apart a node's words on one block, its head and its logs, may come. A block whose head came this much before
+/// the last word of a connection has had all its logs pushed.
+pub const PUSH_SKEW_MAX: Duration = Duration::from_secs(2);
+
+/// Pushed logs that wait for their block's head: a busy block's, several times over. With more the provider's pushes
+/// are not relied on.
+pub const LOGS_WAITING_MAX: usize = 8 * 1024;
+
+/// Bytes of them.
+pub const LOGS_WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Notifications that may wait for one client: minutes of any chain's heads, a busy block's logs.
+pub const OUTBOX_ITEMS_MAX: usize = 4 * 1024;
+
+/// Bytes of them.
+pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Default and most of `websocket.calls_in_flight_max`: what a browser tab of a busy page asks at once; a batch's items are
+/// bounded by themselves.
+pub const WEBSOCKET_CALLS_DEFAULT: u64 = 64;
+pub const WEBSOCKET_CALLS_MAX: u64 = 10_000;
+
+/// Default and least of `websocket.queued_bytes_max`: 64 answers of [`WHOLE_BYTES_MAX`] fit; one must.
+pub const WEBSOCKET_QUEUED_BYTES_DEFAULT: u64 = 4 * 1024 * 1024;
+pub const WEBSOCKET_QUEUED_BYTES_MIN: u64 = 64 * 1024;
+const _: () = assert!(WEBSOCKET_QUEUED_BYTES_DEFAULT >= WEBSOCKET_CALLS_DEFAULT * WHOLE_BYTES_MAX as u64);
+
+/// Default of `websocket.ping_after`, in ms: below the 60 s after which common balancers cut what is silent.
+pub const WEBSOCKET_PING_AFTER_MS_DEFAULT: u64 = 30_000;
+
+/// Default of `websocket.pong_timeout`, in ms: a mobile client's change of cell.
+pub const WEBSOCKET_PONG_MS_DEFAULT: u64 = 15_000;
+
+/// Time over which a closing node says goodbye to its WebSockets: their clients come back at once, and all of them in the same
+/// millisecond are a storm to whoever takes them.
+pub const WEBSOCKETS_LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a client's close frame is waited for behind ours: a round trip to the other side of the world, several times.
+pub const WEBSOCKET_GOODBYE: Duration = Duration::from_secs(3);

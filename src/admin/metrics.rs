@@ -71,8 +71,9 @@ const COUNTERS_BY_SHARD: [Family; 3] = [
     ("connections_accepted", "Client connections accepted", |shard| shard.accepted.get()),
 ];
 
-const GAUGES_BY_SHARD: [Family; 3] = [
+const GAUGES_BY_SHARD: [Family; 4] = [
     ("connections", "Client connections open", |shard| shard.connections.get()),
+    ("websockets", "Those of them that are WebSockets", |shard| shard.sockets.get()),
     ("upstream_connections", "Connections to providers open", |shard| shard.upstream_open.get()),
     ("upstream_connections_idle", "Those of them unused", |shard| shard.upstream_idle.get()),
 ];

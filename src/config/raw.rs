@@ -13,6 +13,7 @@ mod outbound;
 mod probes;
 mod ranking;
 mod standing;
+mod websocket;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -32,6 +33,7 @@ use probes::Lag;
 pub(crate) use probes::{Heads, Probes};
 pub(crate) use ranking::Ranking;
 pub(crate) use standing::{Breaker, Cooldown};
+pub(crate) use websocket::WebSocket;
 
 type Timeout = Time<{ limits::TIMEOUT_MS_MIN }, { limits::TIMEOUT_MS_MAX }>;
 /// A time that may be none at all.
@@ -61,6 +63,7 @@ pub(crate) struct File {
     pub shards: Given<Shards>,
     pub http: Given<Http>,
     pub rpc: Given<Rpc>,
+    pub websocket: Given<WebSocket>,
     pub upstream: Given<Upstream>,
     pub ranking: Given<Ranking>,
     pub breaker: Given<Breaker>,

@@ -21,6 +21,7 @@ pub struct Config {
     pub shards: Shards,
     pub http: Http,
     pub rpc: Rpc,
+    pub websocket: WebSocket,
     pub upstream: Upstream,
     pub ranking: Ranking,
     pub breaker: Breaker,
@@ -111,6 +112,24 @@ pub struct Rpc {
     pub attempts_max: u8,
     /// Until the first byte to the client, per class; every class has one.
     pub deadlines: Vec<(MethodClass, Duration)>,
+}
+
+/// Clients' WebSockets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebSocket {
+    /// `*` alone, or exact origins of pages that may connect.
+    pub origins: Vec<String>,
+    /// Subprotocols that may be agreed on.
+    pub protocols: Vec<String>,
+    pub message_bytes_max: usize,
+    /// Messages of one connection asked for at the same time.
+    pub calls_in_flight_max: u32,
+    /// Bytes that may wait for a client that reads slowly.
+    pub queued_bytes_max: usize,
+    /// Silence after which a client is pinged.
+    pub ping_after: Duration,
+    /// Silence after the ping that ends the connection.
+    pub pong_timeout: Duration,
 }
 
 /// Connections to providers.

@@ -34,6 +34,7 @@ pub use response::{ContentEncoding, ResponseFraming, ResponseHead, parse_respons
 pub use span::Span;
 pub use status::Status;
 pub use target::{RpcTarget, Target};
+pub(crate) use write::push_checked;
 pub use write::{
     After, AnswerBody, AnswerHead, BadField, CONTINUE, FieldLines, UpstreamParts, UpstreamTemplate, is_field_name,
     is_field_value, is_reserved_upstream_field,

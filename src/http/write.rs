@@ -146,17 +146,34 @@ pub struct UpstreamTemplate {
     head: Vec<u8>,
 }
 
+impl UpstreamParts<'_> {
+    /// `method target HTTP/1.1`
+    pub(crate) fn push_request_line(&self, head: &mut Vec<u8>, method: &str) -> Result<(), BadField> {
+        if !self.target.starts_with('/') || !self.target.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let fault = "it is not a path of visible ASCII characters";
+            return Err(BadField { name: "the target".to_owned(), fault });
+        }
+        for part in [method, " ", self.target, " HTTP/1.1\r\n"] {
+            head.extend_from_slice(part.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// What stands in `Host`.
+    pub(crate) fn authority(&self) -> String {
+        let default_port = if self.tls { 443 } else { 80 };
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        let host = [open, self.host, close].concat();
+        if self.port == default_port { host } else { [host, self.port.to_string()].join(":") }
+    }
+}
+
 impl UpstreamTemplate {
     pub fn new(parts: &UpstreamParts<'_>) -> Result<Self, BadField> {
         let bad = |name: &str, fault| BadField { name: name.to_owned(), fault };
-        if !parts.target.starts_with('/') || !parts.target.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(bad("the target", "it is not a path of visible ASCII characters"));
-        }
         let mut head = Vec::new();
-        head.extend_from_slice(b"POST ");
-        head.extend_from_slice(parts.target.as_bytes());
-        head.extend_from_slice(b" HTTP/1.1\r\n");
-        push_checked(&mut head, "Host", &authority(parts))?;
+        parts.push_request_line(&mut head, "POST")?;
+        push_checked(&mut head, "Host", &parts.authority())?;
         push_defaults(&mut head, parts);
         if let Some(authorization) = parts.authorization {
             push_checked(&mut head, "Authorization", authorization)?;
@@ -195,13 +212,6 @@ impl std::fmt::Debug for UpstreamParts<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UpstreamParts").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
     }
-}
-
-fn authority(parts: &UpstreamParts<'_>) -> String {
-    let default_port = if parts.tls { 443 } else { 80 };
-    let (open, close) = if parts.host.contains(':') { ("[", "]") } else { ("", "") };
-    let host = [open, parts.host, close].concat();
-    if parts.port == default_port { host } else { [host, parts.port.to_string()].join(":") }
 }
 
 fn push_defaults(head: &mut Vec<u8>, parts: &UpstreamParts<'_>) {
@@ -249,7 +259,8 @@ pub fn is_field_value(value: &[u8]) -> bool {
     value.iter().all(|byte| is_value_byte(*byte))
 }
 
-fn push_checked(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), BadField> {
+/// Appends a field that is checked first.
+pub(crate) fn push_checked(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), BadField> {
     let fault = if !is_field_name(name) {
         "its name is no token"
     } else if !is_field_value(value.as_bytes()) {

@@ -50,6 +50,8 @@ pub struct Counters {
     pub accept_failures: Counter,
     /// Client connections open now.
     pub connections: Gauge,
+    /// Those of them that are WebSockets.
+    pub sockets: Gauge,
     /// Requests answered over HTTP, whatever the answer.
     pub requests: Counter,
     /// Calls answered, batch items each.

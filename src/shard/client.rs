@@ -223,6 +223,26 @@ impl Client {
         let _ = self.timer.limit(deadline, drain).await;
     }
 
+    /// The socket and its timer, once it speaks another protocol.
+    pub(crate) fn socket(&mut self) -> (&mut Transport, &Timer) {
+        (&mut self.transport, &self.timer)
+    }
+
+    /// What has come and was not taken.
+    pub(crate) fn input(&mut self) -> &mut [u8] {
+        &mut self.input
+    }
+
+    /// The first `bytes` of it are taken.
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        self.input.drain(..bytes);
+    }
+
+    /// Reads what has come, 0 at the end.
+    pub(crate) async fn read_on(&mut self) -> Result<usize, End> {
+        Ok(self.transport.read_into(&mut self.input, limits::READ_BYTES_MAX).await?)
+    }
+
     async fn wait(&mut self, shard: &Shard, patience: Patience) -> Result<(), End> {
         shard.buffers.give(std::mem::take(&mut self.input));
         let began = shard.clock.now();

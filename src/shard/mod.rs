@@ -31,6 +31,7 @@ mod timers;
 mod transport;
 mod upstream;
 mod view;
+mod websocket;
 mod wheel;
 
 use std::cell::{Cell, RefCell};

@@ -12,6 +12,8 @@ use crate::routing::Strategy;
 /// Where a request leads.
 pub(crate) enum Place {
     Rpc(Route),
+    /// The same, for a WebSocket.
+    Socket(Route),
     Api(Api),
     /// A browser asks whether it may.
     Preflight,
@@ -29,6 +31,21 @@ pub(crate) struct Route {
     pub(crate) strategy: Strategy,
     /// The one provider that the URL names, by position.
     pub(crate) only: Option<usize>,
+}
+
+impl Route {
+    /// The same in another view; none where it leads nowhere any more.
+    pub(crate) fn again(&self, view: &View) -> Option<Self> {
+        let chain = view.chain(&self.chain.entry.name)?;
+        let only = match self.only {
+            None => None,
+            Some(was) => {
+                let id = &self.chain.upstreams.get(was)?.slot.id;
+                Some(chain.upstreams.iter().position(|upstream| upstream.slot.id == *id)?)
+            }
+        };
+        Some(Self { chain: Rc::clone(chain), strategy: self.strategy, only })
+    }
 }
 
 /// The same for as long as the view is: what a connection may keep, so that it keeps no chain of an older view alive.
@@ -69,7 +86,13 @@ pub(crate) fn find(view: &View, head: &RequestHead, bytes: &[u8]) -> Place {
     match (target, head.method) {
         (Target::Unknown, _) => Place::Refused(Reason::NotFound, "no such path"),
         (_, Method::Options) if asks_cross_origin(head, bytes) && view.lines.answers_cross_origin() => Place::Preflight,
-        (Target::Rpc(target), Method::Post) => rpc(view, &target),
+        (Target::Rpc(target), Method::Get) if target.websocket_path || head.wants_websocket(bytes) => {
+            match rpc(view, &target) {
+                Place::Rpc(route) => Place::Socket(route),
+                other => other,
+            }
+        }
+        (Target::Rpc(target), Method::Post) if !target.websocket_path => rpc(view, &target),
         (Target::Rpc(_), _) => Place::NotAllowed { allow: "POST, OPTIONS" },
         (api, Method::Get | Method::Head) => page(view, api),
         _ => Place::NotAllowed { allow: "GET, HEAD" },

@@ -143,7 +143,7 @@ fn timing(trace: &[Trace], total: Duration, name_provider: bool) -> String {
     value
 }
 
-fn head<'a>(visit: &Visit, out: &'a mut Vec<u8>, status: Status) -> AnswerHead<'a> {
+pub(super) fn head<'a>(visit: &Visit, out: &'a mut Vec<u8>, status: Status) -> AnswerHead<'a> {
     let lines = &visit.view.lines;
     let mut id = [0; 16];
     let mut head = AnswerHead::begin(out, status, &lines.node, &visit.shard.clock.date())

@@ -19,7 +19,7 @@ use super::respond::{self, Outgoing};
 use super::ring::Stream;
 use super::transport::Transport;
 use super::view::View;
-use super::{Shard, on_heap};
+use super::{Shard, on_heap, websocket};
 use crate::http::{RequestHead, Status};
 use crate::jsonrpc::{self, Document, Item, Reason, Refusal};
 use crate::link::Phase;
@@ -68,7 +68,7 @@ impl Visit {
     }
 
     /// For an answer to what could not be read as a request.
-    fn bare(shard: &Rc<Shard>) -> Self {
+    pub(super) fn bare(shard: &Rc<Shard>) -> Self {
         Self::with(shard, Outgoing::closing(shard.request_id()))
     }
 
@@ -81,6 +81,11 @@ impl Visit {
 async fn request(shard: &Rc<Shard>, client: &mut Client, head: RequestHead) -> Then {
     let mut visit = Visit::new(shard, client, &head);
     let place = client.place(&visit.view, &head);
+    if let Place::Socket(route) = place {
+        on_heap(|| websocket::upgrade(&mut visit, client, &head, route)).await;
+        shard.counters.requests.add(1);
+        return Then::Close;
+    }
     if !matches!(place, Place::Rpc(_)) && head.expect_continue {
         // It waits to be told to send its body, and will not be: only a close makes the framing certain.
         visit.out.close = true;
@@ -127,7 +132,7 @@ async fn elsewhere(visit: &mut Visit, client: &mut Client, place: Place, body: &
             let message = "this path takes other methods";
             respond::failure(visit, &mut buffer, b"null", Reason::MethodNotAllowed, message);
         }
-        Place::Rpc(_) => {}
+        Place::Rpc(_) | Place::Socket(_) => {}
     }
     client.send(&visit.shard, buffer, visit.patience).await
 }

@@ -13,10 +13,12 @@ use rustls::client::Resumption;
 use super::client::Patience;
 use super::respond::NodeLines;
 use super::upstream::Upstream;
+use crate::config::WebSocket;
 use crate::jsonrpc;
 use crate::limits;
 use crate::link::{ChainEntry, Ranked, Snapshot};
 use crate::routing::{Ranker, StandingConfig};
+use crate::websocket::{Origins, Terms};
 
 pub(crate) struct View {
     /// Counts the shard's views.
@@ -28,6 +30,8 @@ pub(crate) struct View {
     pub(crate) patience: Patience,
     pub(crate) batch_limits: jsonrpc::Limits,
     pub(crate) standing: StandingConfig,
+    /// On which WebSockets are opened.
+    pub(crate) sockets: Terms,
     tls: Arc<rustls::ClientConfig>,
 }
 
@@ -118,6 +122,7 @@ impl View {
             },
             batch_limits: jsonrpc::Limits { batch_items_max: config.rpc.batch_items_max },
             standing: config.standing(),
+            sockets: terms(&config.websocket),
             tls,
             snapshot,
         })
@@ -144,6 +149,12 @@ impl View {
             }
         }
     }
+}
+
+fn terms(config: &WebSocket) -> Terms {
+    let any = config.origins.iter().any(|origin| origin == "*");
+    let origins = if any { Origins::Any } else { Origins::Listed(config.origins.clone()) };
+    Terms { origins, protocols: config.protocols.clone(), deflate: None }
 }
 
 /// The same configuration with a session cache that no other shard locks.

@@ -23,6 +23,7 @@ pub mod provider;
 pub mod real;
 pub mod relay;
 pub mod reply;
+pub mod socket;
 pub mod wire;
 
 use std::ffi::OsStr;

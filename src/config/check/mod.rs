@@ -18,7 +18,7 @@ use super::environment::Environment;
 use super::given::Given;
 use super::problems::Problem;
 use super::raw;
-use super::types::{Config, Cors, Http, Life, Log, Rpc, Shards, Upstream};
+use super::types::{Config, Cors, Http, Life, Log, Rpc, Shards, Upstream, WebSocket};
 use crate::jsonrpc::MethodClass;
 use crate::limits;
 use relations::{at_most, count, refuse_more, refuse_repeated};
@@ -39,6 +39,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
     let shards = raw.shards.get().and_then(|shards| check_shards(shards, around, problems));
     let http = raw.http.get().and_then(|http| check_http(http, problems));
     let rpc = raw.rpc.get().and_then(|rpc| check_rpc(rpc, problems));
+    let websocket = raw.websocket.get().and_then(|websocket| check_websocket(websocket, problems));
     let upstream = raw.upstream.get().and_then(|upstream| check_upstream(upstream, around, problems));
     let ranking = raw.ranking.get().and_then(routing::ranking);
     let breaker = raw.breaker.get().and_then(|breaker| routing::breaker(breaker, problems));
@@ -58,6 +59,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
         shards: shards?,
         http: http?,
         rpc: rpc?,
+        websocket: websocket?,
         upstream: upstream?,
         ranking: ranking?,
         breaker: breaker?,
@@ -223,6 +225,25 @@ fn check_upstream(raw: &raw::Upstream, around: &Surroundings<'_>, problems: &mut
         queue_max: count(&raw.queue_max)?,
         user_timeout: raw.user_timeout.plain()?,
         ca_file,
+    })
+}
+
+fn check_websocket(raw: &raw::WebSocket, problems: &mut Vec<Problem>) -> Option<WebSocket> {
+    let (origins, protocols) = (raw.origins.get(), raw.protocols.get());
+    if let Some(origins) = origins {
+        refuse_more(origins, limits::PATTERNS_MAX, "origins", problems);
+    }
+    if let Some(protocols) = protocols {
+        refuse_more(protocols, limits::PATTERNS_MAX, "subprotocols", problems);
+    }
+    Some(WebSocket {
+        origins: origins?.iter().filter_map(Given::plain).collect(),
+        protocols: protocols?.iter().filter_map(Given::plain).collect(),
+        message_bytes_max: raw.message_bytes_max.plain()?,
+        calls_in_flight_max: count(&raw.calls_in_flight_max)?,
+        queued_bytes_max: raw.queued_bytes_max.plain()?,
+        ping_after: raw.ping_after.plain()?,
+        pong_timeout: raw.pong_timeout.plain()?,
     })
 }
 

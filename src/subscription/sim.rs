@@ -1,0 +1,74 @@
+//! The simulator of streams: a chain that grows and reorganises, providers that see it late, each in its own way, and
+//! lose us; the real [`super::Core`] and [`super::Outbox`]es between them and clients that apply what they are told.
+//!
+//! ```text
+//!   World (world.rs)                      Run (run.rs)
+//!   chain, forks, providers'  ──pushes──▶ Core ──emissions──▶ Outbox ──▶ Client (client.rs)
+//!   views, delays, troubles   ◀─fetches──
+//! ```
+//!
+//! **The property.** What a client holds, `removed` applied, is the canonical chain from where it began to the head,
+//! each block and log once and in order; or its stream was closed with a reason. Checked at each emission as far as it
+//! can be, and in the end, after a while without trouble.
+//!
+//! One queue, time a number, all from a seed: `LIVECHAIN_SIM_SEED=n cargo test subscription::sim` replays one,
+//! `LIVECHAIN_SIM_SEEDS=n` plays so many instead of a thousand.
+
+// Its numbers are small: seeds, counts and microseconds of runs.
+#![allow(clippy::cast_possible_truncation)]
+
+mod client;
+mod run;
+mod world;
+
+use super::Feed;
+use run::{Outcome, Run};
+
+const SEEDS: u64 = 1000;
+
+fn play(seed: u64, feed: Feed, fills_nothing: bool) -> Outcome {
+    let told = std::panic::catch_unwind(|| Run::new(seed, feed, fills_nothing).play());
+    told.unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
+        panic!("seed {seed}, {feed:?}: {what}\n  replay: LIVECHAIN_SIM_SEED={seed} cargo test subscription::sim");
+    })
+}
+
+fn check(feed: Feed) {
+    if let Ok(seed) = std::env::var("LIVECHAIN_SIM_SEED") {
+        let outcome = play(seed.parse().expect("a number"), feed, false);
+        println!("{outcome:?}");
+        return;
+    }
+    let seeds = std::env::var("LIVECHAIN_SIM_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("a number"));
+    let mut all = Outcome::default();
+    (0..seeds).for_each(|seed| all.add(&play(seed, feed, false)));
+    println!("{feed:?}, {seeds} seeds: {all:?}");
+    // Or nothing was tried, or closing is how all is solved.
+    assert!(all.epochs > 4 * seeds && all.reorganisations > 2 * seeds && all.fetches > 10 * seeds, "{all:?}");
+    assert!(all.closed * 10 <= seeds, "{all:?}");
+    assert!(all.slow_closed > seeds / 20 && all.slow_closed < seeds, "{all:?}");
+}
+
+#[test]
+fn heads_are_told_once_in_order_or_the_stream_is_closed() {
+    check(Feed::Heads);
+}
+
+#[test]
+fn logs_are_told_once_in_order_or_the_stream_is_closed() {
+    check(Feed::Logs);
+}
+
+#[test]
+#[should_panic(expected = "replay: LIVECHAIN_SIM_SEED=")]
+fn a_node_that_does_not_fill_what_was_missed_is_found_out() {
+    for seed in 0..20 {
+        play(seed, Feed::Logs, true);
+    }
+}
+
+#[test]
+fn a_seed_names_its_run() {
+    assert_eq!(play(7, Feed::Logs, false), play(7, Feed::Logs, false));
+}
