@@ -635,6 +635,7 @@ pub const PARAMS_SEARCHED_BYTES_MAX: usize = 64 * 1024;
 
 /// Hedges are due at multiples of this, in microseconds: by so much a hedge may come late, less than half of the shortest wait.
 pub const HEDGE_GRID_US: u64 = 8_000;
+
 // ---- WebSocket ----
 
 /// Default of a WebSocket message's bytes, inflated ones too: as [`BODY_BYTES_DEFAULT`], since it holds the same.
