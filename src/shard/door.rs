@@ -120,7 +120,7 @@ pub(crate) async fn answer(shard: &Shard, view: &View, ask: &Ask<'_>) -> Answer 
         return Answer::failed(Reason::MethodBlocked, "this method is blocked here");
     }
     if info.subscription {
-        return Answer::failed(Reason::MethodUnknown, "subscriptions need a WebSocket");
+        return Answer::failed(Reason::MethodUnknown, "subscriptions are not served yet");
     }
     if let Some(local) = info.local {
         let config = &ask.route.chain.entry.config;
