@@ -37,6 +37,10 @@ fn warm(make: fn() -> Case) -> Case {
 #[bench::block_facts(cases::block_facts)]
 #[bench::said_head(cases::said_head)]
 #[bench::write_answer_head(cases::write_answer_head)]
+#[bench::tenant_call(cases::tenant_call)]
+#[bench::tenant_call_exact(cases::tenant_call_exact)]
+#[bench::key_first_look(cases::key_first_look)]
+#[bench::key_in_a_million(cases::key_in_a_million)]
 #[bench::nothing(cases::nothing)]
 fn pure(mut case: Case) -> Case {
     black_box(&mut case)();

@@ -11,7 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 type Named = (&'static str, fn() -> Case);
 
-const CASES: [Named; 20] = [
+const CASES: [Named; 25] = [
     ("request_path", cases::request_path),
     ("request_path_unranked", cases::request_path_unranked),
     ("adopt_of_3", cases::adopt_of_3),
@@ -31,6 +31,11 @@ const CASES: [Named; 20] = [
     ("block_facts", cases::block_facts),
     ("said_head", cases::said_head),
     ("write_answer_head", cases::write_answer_head),
+    ("tenant_call", cases::tenant_call),
+    ("tenant_call_exact", cases::tenant_call_exact),
+    ("key_first_look", cases::key_first_look),
+    ("key_in_a_million", cases::key_in_a_million),
+    ("build_of_a_million_keys", cases::build_of_a_million_keys),
     ("nothing", cases::nothing),
 ];
 

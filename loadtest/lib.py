@@ -26,6 +26,9 @@ import page
 # What a node that is not on this machine is asked for unless --rate says otherwise, in requests a second.
 FAR_RATE = 50
 SECONDS_MAX = 7 * 24 * 3600
+# A node's own pool towards its providers may have grown in a storm.
+LEFT_MAX = 64
+LEFT_S = 10
 # Calls that every chain of this kind answers, at the head and below it, small and middling.
 MIX = [
     ("eth_blockNumber", []),
@@ -81,14 +84,14 @@ class Test:
             self.url, self.admin, self.pid = f"{own.base}/rpc/ethereum", own.admin, own.pid
         self.tools = load.Tools(self.url, self.headers)
 
-    def aim_before(self, *providers):
+    def aim_before(self, *providers, block_s=12):
         """As `aim`, but a node of our own has such providers, (name, delay in ms); they are answered by name."""
         if self.url is not None:
             self.aim()
             return {}
         started = {}
         for name, delay_ms in providers:
-            started[name] = node.Provider(name, delay_ms)
+            started[name] = node.Provider(name, delay_ms, block_s)
             self.own.append(started[name])
         with tempfile.NamedTemporaryFile("w", suffix=".toml", prefix="loadtest-") as file:
             file.write(node.config(started.values()))
@@ -151,7 +154,7 @@ class Test:
                 self.check(f"{found.label}: every answer right", False, text if found.failed else "no answers")
         answers = sum(found.requests for found in self.loads)
         if all(not found.failed and found.calls for found in self.loads):
-            self.check("every answer a 200 with the right body", True, f"{answers:,} answers, no socket error")
+            self.check("every answer right, with a 200 over HTTP", True, f"{answers:,} answers, no socket error")
         probes = self.node_watch.probes
         wrong = [text for _, _, text in probes if text]
         if probes:
@@ -255,6 +258,36 @@ class Test:
         with open(path, "w", encoding="utf-8") as out:
             out.write(page.document(f"{self.name}: {against}", parts))
         return path
+
+
+def check_left(test, before):
+    """That nothing is left open of a storm of connections; `before` is the node as it was looked at before."""
+    names = [name for name in ("descriptors", "livechain_connections") if name in before]
+    if not names:
+        test.note("Whether anything was left open was not looked at: give --pid or --admin.")
+        return
+    until = time.monotonic() + LEFT_S
+    while True:
+        after = test.node_watch.look()
+        growth = {name: after.get(name, 0) - before[name] for name in names}
+        if max(growth.values()) <= LEFT_MAX or time.monotonic() > until:
+            break
+        time.sleep(0.25)
+    for name, count in growth.items():
+        what = name.removeprefix("livechain_")
+        test.check(f"at most {LEFT_MAX} {what} left open", count <= LEFT_MAX, page.number(count))
+
+
+def check_streams(test, found, count):
+    """That every subscriber was there from the beginning to the end, and heard what the others heard."""
+    streams = found.sockets
+    test.check("all subscribed", streams["subscribers"] == count, f"{streams['subscribers']} of {count}")
+    test.check("none was closed", streams["alive"] == count, f"{streams['alive']} left in the end")
+    test.check("each heard of heads", not streams["silent"], f"{streams['heads']} heads; {streams['silent']} heard of none")
+    # Whoever was just being told of the last one when the time was over has the one before it.
+    test.check("all ended at the same head, or the one before", streams["newest"] <= 2, f"{streams['newest']} different ones")
+    told = streams["heads"] * count
+    test.note(f"{found.requests:,} of {told:,} heads were heard: who subscribed later heard fewer.")
 
 
 def spread(samples, name):

@@ -1,4 +1,4 @@
-"""Runs the load generators and reads what they found: wrk, h2load, and oha where it is installed.
+"""Runs the load generators and reads what they found: wrk, h2load, oha where it is installed, and sockets.py.
 
 wrk looks at every answer (calls.lua), so it is the one for everything but two things: a constant rate, where oha measures
 each call from the moment that it was due, and thousands of connections opened at once, which h2load is made for. Every
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -148,6 +149,14 @@ class Tools:
         load = Load(label, "h2load")
         return self.start(load, command, seconds, None, lambda _: read_h2load(load, log, requests)).end()
 
+    def start_sockets(self, kind, label, count, seconds, *rate):
+        """WebSocket clients: `storm` or `hold`, as sockets.py says."""
+        environment = dict(os.environ, LOADTEST_HEADERS=self.file("".join(f"{n}: {v}\n" for n, v in self.headers)))
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sockets.py")
+        command = [sys.executable, script, kind, self.url, str(count), str(seconds), *map(str, rate)]
+        load = Load(label, "sockets")
+        return self.start(load, command, seconds + TIMEOUT_S, environment, lambda text: read_sockets(load, text))
+
     def header_options(self):
         return [option for name, value in self.headers for option in ("-H", f"{name}: {value}")]
 
@@ -181,6 +190,16 @@ class Running:
         self.read(text)
         self.load.generator_busy = (usage.ru_utime + usage.ru_stime) / max(self.load.seconds, 0.001)
         return self.load
+
+    def said(self, word):
+        """Waits until its output has this word; False when it ended without."""
+        while time.monotonic() < self.deadline and self.process.poll() is None:
+            # Not by its own descriptor, whose place belongs to the process.
+            with open(f"/proc/self/fd/{self.output.fileno()}", encoding="utf-8") as output:
+                if word in output.read():
+                    return True
+            time.sleep(0.05)
+        return False
 
     def kill(self):
         if self.process.returncode is None:
@@ -259,6 +278,22 @@ def read_h2load(load, path, expected):
     load.buckets = [(when, good, bad, {}) for when, (good, bad) in sorted(counts.items())]
     if answered:
         load.seconds = (max(s + d for s, _, d in answered) - min(s for s, _, _ in answered)) / 1e6
+
+
+def read_sockets(load, text):
+    """Its last line; `load.sockets` keeps what belongs to WebSockets alone."""
+    load.sockets = found = json.loads(text.strip().split("\n")[-1])
+    rows = found["rows"]
+    load.requests = load.calls = len(rows)
+    load.wrong, load.errors, load.first = found["wrong"], found["errors"], found["first"]
+    load.calls -= min(load.wrong, load.calls)
+    load.latency = percentiles([ms for _, ms in rows])
+    counts = {}
+    for when, _ in rows:
+        counts[round(when, 1)] = counts.get(round(when, 1), 0) + 1
+    load.buckets = [(when, count, 0, {}) for when, count in sorted(counts.items())]
+    if len(rows) > 1:
+        load.seconds = max(when for when, _ in rows) - min(when for when, _ in rows)
 
 
 def percentiles(values):

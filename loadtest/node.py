@@ -122,13 +122,21 @@ class Node(Process):
 class Provider:
     """provider.py, which can be killed and started again on the same port."""
 
-    def __init__(self, name, delay_ms):
-        self.name, self.delay_ms, self.port, self.process = name, delay_ms, 0, None
+    def __init__(self, name, delay_ms, block_s=12):
+        self.name, self.delay_ms, self.block_s, self.port, self.process = name, delay_ms, block_s, 0, None
         self.start()
 
     def start(self):
-        self.process = Process([sys.executable, os.path.join(HERE, "provider.py"), str(self.port), str(self.delay_ms)])
+        self.process = Process([sys.executable, os.path.join(HERE, "provider.py"), str(self.port), str(self.delay_ms),
+                                str(self.block_s)])
         self.port = int(next(iter(self.process.lines_until(START_S))))
+
+    def heads(self):
+        """Subscriptions of heads that it has; 0 when it does not answer."""
+        try:
+            return int(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/heads", timeout=1).read())
+        except OSError:
+            return 0
 
     def kill(self):
         self.process.child.kill()
@@ -140,13 +148,15 @@ class Provider:
 
 def config(providers):
     """A node's config before those providers."""
+    providers = list(providers)
     rows = "".join(
-        f'[[chains.providers]]\nid = "{p.name}"\nurl = "http://127.0.0.1:{p.port}"\n' for p in providers)
+        f'[[chains.providers]]\nid = "{p.name}"\nurl = "http://127.0.0.1:{p.port}"\nws_url = "ws://127.0.0.1:{p.port}"\n'
+        for p in providers)
     return (
         '[node]\nregion = "loadtest"\nid = "loadtest"\n'
         '[listen]\nhttp = ["127.0.0.1:0"]\nadmin = "127.0.0.1:0"\n'
         '[life]\ndrain_delay = "0s"\ndrain_limit = "5s"\nupgrade = false\n'
-        '[[chains]]\nname = "ethereum"\nid = 1\nblock_time = "12s"\n' + rows)
+        '[[chains]]\nname = "ethereum"\nid = 1\nblock_time = "%dms"\n' % (1000 * next(iter(providers)).block_s) + rows)
 
 
 def metrics(admin, token):

@@ -1,7 +1,11 @@
--- wrk: one JSON-RPC call over and over. With PERF_LOOK set, a look at each answer, which takes wrk half as long again.
+-- wrk: one JSON-RPC call over and over. With PERF_CLOSE set, each on a connection of its own. With PERF_LOOK set, a look at each answer, which takes wrk half as long again.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = '{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0x00000000000000000000000000000000000000aa","latest"]}'
+
+if os.getenv("PERF_CLOSE") then
+  wrk.headers["Connection"] = "close"
+end
 
 local threads = {}
 

@@ -7,6 +7,7 @@
 mod chain;
 mod methods;
 mod provider;
+mod socket;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -25,6 +26,8 @@ const PROVIDERS: [(&str, Temper); 3] = [
 ];
 
 const HEAD: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}"#;
+
+const HEADS: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}"#;
 
 const BATCH: &str = r#"[{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]},{"jsonrpc":"2.0","id":2,"method":"eth_getBlockByNumber","params":["latest",false]}]"#;
 
@@ -96,7 +99,10 @@ fn config_text(options: Options, providers: &[(&str, SocketAddr)]) -> String {
     );
     for (id, address) in providers {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "[[chains.providers]]\nid = \"{id}\"\nurl = \"http://{address}\"");
+        let _ = writeln!(
+            text,
+            "[[chains.providers]]\nid = \"{id}\"\nurl = \"http://{address}\"\nws_url = \"ws://{address}\""
+        );
     }
     text
 }
@@ -109,7 +115,8 @@ fn welcome(serving: &Serving) -> String {
     let calls: String = CALLS.iter().map(|call| line(&node, call)).collect();
     format!(
         "\nLivechain runs before three providers of one chain, \"ethereum\" (id 1), whose head moves \
-         every {} s:\n{providers}{calls}\n# The node\ncurl -s 'http://{node}/api/status'\n\n\
+         every {} s:\n{providers}{calls}\n# Every new head, over a WebSocket\n\
+         npx --yes wscat -c 'ws://{node}/rpc/ethereum' -x '{HEADS}' -w 10\n\n# The node\ncurl -s 'http://{node}/api/status'\n\n\
          # Its operator's pages\ncurl -s 'http://{admin}/api/providers'\n\
          curl -s 'http://{admin}/metrics'\n\nCtrl-C ends it.\n",
         chain::BLOCK_TIME.as_secs()
@@ -140,8 +147,11 @@ mod tests {
 
     #[test]
     fn the_lines_name_where_it_listens() {
-        let serving =
-            Serving { http: vec!["127.0.0.1:18545".parse().unwrap()], admin: Some("127.0.0.1:19545".parse().unwrap()) };
+        let serving = Serving {
+            http: vec!["127.0.0.1:18545".parse().unwrap()],
+            https: vec![],
+            admin: Some("127.0.0.1:19545".parse().unwrap()),
+        };
         let text = welcome(&serving);
         assert!(text.contains("curl -si 'http://127.0.0.1:18545/rpc/ethereum' -d '{\"jsonrpc\""), "{text}");
         assert!(text.contains("'http://127.0.0.1:19545/metrics'"), "{text}");

@@ -505,13 +505,13 @@ pub const PROMOTED_METHODS_MAX: usize = 16;
 
 // ---- Gates (routing) ----
 
-/// Calls or units a second of one provider from which shards take several at once: below it, a compare-and-swap a call is
-/// nothing, and 10 ms of the rate are fewer than two.
-pub const OUTBOUND_CHUNKED_FROM: u32 = 200;
+/// Calls or units a second of one provider or key from which shards take several at once: below it, a compare-and-swap a call
+/// is nothing, and 10 ms of the rate are fewer than two.
+pub const CHUNKED_FROM: u32 = 200;
 
-/// What a shard may count ahead of a provider's month: this part of the plan, so that a node of 64 shards is off by less than
-/// a thousandth of it at worst, and never beyond it.
-pub const OUTBOUND_MONTH_CHUNK_PART: u64 = 100_000;
+/// What a shard may count ahead of a provider's or a key's month: this part of the plan, so that a node of 64 shards is off by
+/// less than a thousandth of it at worst, and never beyond it.
+pub const MONTH_CHUNK_PART: u64 = 100_000;
 
 /// Bytes taken at once while an answer's head is awaited: one TLS record's worth, since TLS zeroes the room that it reads into,
 /// and most answers are small.
@@ -708,12 +708,6 @@ pub const LOGS_WAITING_MAX: usize = 8 * 1024;
 /// Bytes of them.
 pub const LOGS_WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Notifications that may wait for one client: minutes of any chain's heads, a busy block's logs.
-pub const OUTBOX_ITEMS_MAX: usize = 4 * 1024;
-
-/// Bytes of them.
-pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
-
 /// Default and most of `websocket.calls_in_flight_max`: what a browser tab of a busy page asks at once; a batch's items are
 /// bounded by themselves.
 pub const WEBSOCKET_CALLS_DEFAULT: u64 = 64;
@@ -736,3 +730,472 @@ pub const WEBSOCKETS_LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a client's close frame is waited for behind ours: a round trip to the other side of the world, several times.
 pub const WEBSOCKET_GOODBYE: Duration = Duration::from_secs(3);
+
+/// Words in a shard's inbox from the others: a busy block's notifications for hundreds of feeds, 200 KiB.
+pub const MESH_WORDS_MAX: usize = 4 * 1024;
+
+/// Words that a shard keeps for another whose inbox is full, and their bytes; then the feeds are ended there: by then it has
+/// stood still for long.
+pub const MESH_KEPT_WORDS_MAX: usize = 16 * 1024;
+pub const MESH_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How often a full inbox is tried again: a shard's turn takes far less, and its inbox is emptied in one.
+pub const MESH_RETRY: Duration = Duration::from_millis(1);
+
+/// Feeds that a shard follows and that it owns: each has its own upstream subscription, and providers allow some thousand.
+pub const FEEDS_PER_SHARD_MAX: usize = 10_000;
+
+/// How long a provider that failed to subscribe is passed over by the feed, where there is another.
+pub const FEED_PASSES_OVER: Duration = Duration::from_secs(10);
+
+/// How often a feed compares its newest block with the chain's: heads come at most every 100 ms.
+pub const FEED_LOOK: Duration = Duration::from_millis(500);
+
+/// Shortest silence of a provider that makes a feed look for another: timers and round trips of the fastest chains.
+pub const FEED_STALE_MIN: Duration = Duration::from_secs(1);
+
+/// Bytes of one answer that fills a gap: a block's logs under a busy filter, some times over.
+pub const FILL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Default of `subscriptions.stale_blocks`: chains miss a slot now and then, two in a row hardly ever.
+pub const STALE_BLOCKS_DEFAULT: u64 = 3;
+pub const STALE_BLOCKS_MAX: u64 = 1000;
+
+/// Default of `subscriptions.outage_max`, in ms: providers' restarts, and two tries at each of several.
+pub const OUTAGE_MS_DEFAULT: u64 = 30_000;
+
+/// Default of `subscriptions.linger`, in ms: a page that is loaded anew subscribes again within this.
+pub const FEED_LINGER_MS_DEFAULT: u64 = 5_000;
+
+// ---- The edge ----
+
+/// Default of `websocket.connections_max`: a fifth of a shard's connections is left to HTTP.
+pub const WEBSOCKETS_PER_SHARD_DEFAULT: u64 = 8_000;
+const _: () = assert!(WEBSOCKETS_PER_SHARD_DEFAULT < CONNECTIONS_PER_SHARD_DEFAULT);
+
+/// What `Retry-After` says beside it, in seconds: a balancer has other nodes, and a client that comes back at once finds the same.
+pub const WEBSOCKET_RETRY_AFTER_S: u64 = 5;
+
+/// Default of `websocket.subscriptions_max`: a page watches some contracts, an indexer a few dozen.
+pub const WEBSOCKET_SUBSCRIPTIONS_DEFAULT: u64 = 128;
+/// Most of it: each is a word in every block's round.
+pub const WEBSOCKET_SUBSCRIPTIONS_MAX: u64 = 10_000;
+
+/// Default of `websocket.compression_window_bits`: all of 32 KiB, since a shard has one for all its connections.
+pub const WEBSOCKET_WINDOW_BITS_DEFAULT: u64 = 15;
+
+/// Default of `websocket.compression_bytes_min`, and the least: a call's usual answer is below and fits a packet as it is; a
+/// block or a page of logs is above.
+pub const WEBSOCKET_COMPRESSED_BYTES_MIN_DEFAULT: u64 = 1024;
+pub const WEBSOCKET_COMPRESSED_BYTES_MIN: u64 = 64;
+
+/// Most of `listen.accepts_per_second`: more than a core can accept.
+pub const ACCEPTS_PER_SECOND_MAX: u64 = 1_000_000;
+
+/// Time whose share of `listen.accepts_per_second` may be taken in at once. A turn that takes it in stays short, and timers,
+/// exact to the millisecond, lose nothing of the rate.
+pub const ACCEPTS_BURST: Duration = Duration::from_millis(20);
+
+// ---- Providers' WebSockets ----
+
+/// Default of `upstream.subscriptions_per_connection`. Vendors allow some hundreds to a thousand on one connection; with a
+/// hundred, a lost connection is a hundred streams to move at once, and one read serves many of them.
+pub const UPSTREAM_SUBSCRIPTIONS_DEFAULT: u64 = 100;
+/// Least of it: logs and the heads beside them.
+pub const UPSTREAM_SUBSCRIPTIONS_MIN: u64 = 2;
+/// Most of it: each takes some hundred bytes here, and no vendor allows more.
+pub const UPSTREAM_SUBSCRIPTIONS_MAX: u64 = 10_000;
+
+/// Default of `upstream.ping_after`, in ms: a block's time of Ethereum is some silence, so that a chain at work is not
+/// pinged much, and a connection that died in silence is found out within twenty seconds.
+pub const UPSTREAM_PING_AFTER_MS_DEFAULT: u64 = 15_000;
+
+/// Default of `upstream.pong_timeout`, in ms: ten round trips to the other side of the world, a lost segment among them.
+pub const UPSTREAM_PONG_MS_DEFAULT: u64 = 5_000;
+
+/// WebSockets of one shard to one provider for subscriptions, and as many for calls. At the default of subscriptions on
+/// each they are more streams than a shard can compare filters for.
+pub const UPSTREAM_SOCKETS_MAX: usize = 32;
+
+/// Calls in flight on one such connection: a large answer holds up those behind it, which is why the next ones go to another.
+pub const UPSTREAM_SOCKET_CALLS_MAX: usize = 64;
+
+/// Bytes that may wait to be sent on one of them; one call that is alone always fits.
+pub const UPSTREAM_SOCKET_QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of one message of a provider, inflated: a block's header is under 10 KiB, but a call's answer over WebSocket comes
+/// whole, and traces are large. Beyond 32 MiB vendors refuse, too.
+pub const UPSTREAM_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of a subscription's id as a provider writes it: as a filter's.
+pub const SUBSCRIPTION_ID_BYTES_MAX: usize = FILTER_ID_BYTES_MAX;
+
+/// The first wait before another connection is tried, at most; doubles with each failure in a row. A fully drawn wait
+/// spreads the shards of a fleet evenly over it.
+pub const UPSTREAM_SOCKET_BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// The longest such wait, at most: as long as nobody minds that a provider's WebSocket is not back yet.
+pub const UPSTREAM_SOCKET_BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// How long a connection without subscriptions and calls is kept for the next one: a client that reloads its page.
+pub const UPSTREAM_SOCKET_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a provider's goodbye is waited for behind ours. Nothing depends on it.
+pub const UPSTREAM_SOCKET_GOODBYE: Duration = Duration::from_secs(1);
+
+/// Bytes of the params of a subscription that is neither heads nor logs: they are kept as a feed's name and sent as they are,
+/// on a connection that other feeds share and that a provider ends over what it finds too long. A vendor's list of a thousand
+/// addresses fits, as it does in a filter of logs.
+pub const SUBSCRIPTION_PARAMS_BYTES_MAX: usize = 128 * 1024;
+// ---- Tenants ----
+
+/// Bytes of the pepper under which keys are hashed: as much as the hash has.
+pub const PEPPER_BYTES_MIN: usize = 32;
+/// Longer is no safer, and likely a file that was meant to be read.
+pub const PEPPER_BYTES_MAX: usize = 1024;
+
+/// How long usage may be kept in one detail: a bill must be looked into on the next day, and nobody is asked for more than
+/// ten years.
+pub const USAGE_KEPT_MS_MIN: u64 = 24 * 3600 * 1000;
+pub const USAGE_KEPT_MS_MAX: u64 = 3660 * 24 * 3600 * 1000;
+
+/// Keys of a node. Each takes 41 bytes, so that these take 656 MiB: more than that is better spread over nodes.
+pub const KEYS_MAX: usize = 16 * 1024 * 1024;
+const _: () = assert!(KEYS_MAX <= u32::MAX as usize);
+
+/// Keys changed since the map was built: 12 comparisons before each first look-up, and an hour of a busy shop. More of
+/// them are worth building the map anew.
+pub const KEYS_CHANGED_MAX: usize = 4096;
+
+/// Rows of usage that one shard sums before control collects them: 500 keys with four methods on eight chains in a
+/// second. 4 MiB; beyond, the second loses detail and not a call.
+pub const USAGE_ROWS_PER_SHARD_MAX: usize = 16 * 1024;
+
+/// Rows of usage that wait for the ledger: an hour of 1,000 busy keys with four rows a minute, 60 MiB. Beyond, detail
+/// goes.
+pub const USAGE_ROWS_MAX: usize = 256 * 1024;
+
+/// Rows of one batch: 2 MiB to be kept and sent again until they are written.
+pub const USAGE_BATCH_ROWS_MAX: usize = 16 * 1024;
+const _: () = assert!(USAGE_BATCH_ROWS_MAX <= USAGE_ROWS_MAX && USAGE_ROWS_PER_SHARD_MAX <= USAGE_ROWS_MAX);
+
+/// Keys in use at once in a node, or strangers' addresses, with words of their own: some 300 bytes each, 75 MiB. They
+/// are forgotten a moment after their last call.
+pub const ACTIVE_MAX: usize = 256 * 1024;
+
+/// Parts of that table that are locked apart: more than a node has cores.
+pub const ACTIVE_STRIPES: usize = 256;
+const _: () = assert!(ACTIVE_MAX.is_multiple_of(ACTIVE_STRIPES));
+
+/// Accounts of one shard: whoever was here within [`ACCOUNTS_SWEEP_EVERY`], at some 300 bytes each.
+pub const ACCOUNTS_PER_SHARD_MAX: usize = ACTIVE_MAX;
+
+/// How often a shard forgets accounts that nobody uses: a look at each of them, a millisecond for ten thousand.
+pub const ACCOUNTS_SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// Tables of usage on their way from one shard to control, which takes them several times a second.
+pub const USAGE_IN_RING_MAX: usize = 4;
+
+/// How long a shard that ends waits for control to take what was used last.
+pub const USAGE_LAST: Duration = Duration::from_secs(5);
+
+// ---- The ledger ----
+
+/// Entries of one list of a plan or of a key's rules: an allow list of a customer's servers is not longer, and each call
+/// is held against it.
+pub const PLAN_LIST_MAX: usize = 256;
+
+/// Bytes of one of them: an origin has at most a host name's 253 and a scheme.
+pub const PLAN_WORD_BYTES_MAX: usize = 280;
+
+/// Keys that are listed at once: a page of an API that nobody reads to its end.
+pub const KEYS_LISTED_MAX: usize = 1000;
+
+/// How long a node that starts waits for its ledger: a million keys are read in some seconds. Without, it would turn
+/// everybody away.
+pub const LEDGER_FIRST_WAIT: Duration = Duration::from_mins(1);
+
+/// How often usage is handed to the ledger: what a crash can lose, and a commit to a disk each.
+pub const USAGE_WRITTEN_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a node that ends waits for its ledger to take what was used last.
+pub const LEDGER_LAST: Duration = Duration::from_secs(20);
+
+/// How long a transaction waits for another one of the same ledger: the longest one is a step of the upkeep, under a
+/// second on a slow disk; far beyond it is a transaction whose owner is gone.
+pub const LEDGER_BUSY_MAX: Duration = Duration::from_secs(8);
+
+/// Between two looks where an engine does not wait by itself.
+pub const LEDGER_BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// Statements that a connection to the ledger keeps ready: more than the program has.
+pub const LEDGER_STATEMENTS_MAX: usize = 128;
+
+/// Bytes that the write-ahead log's file keeps when it is empty again; a batch is under 4 MiB of them.
+pub const LEDGER_WAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
+
+/// How long a database server may say nothing while it is asked something. A dead one is found out; one that sums a
+/// year's usage is not taken for dead.
+pub const LEDGER_SILENCE_MAX: Duration = Duration::from_secs(30);
+const _: () = assert!(LEDGER_BUSY_MAX.as_secs() < LEDGER_SILENCE_MAX.as_secs());
+
+/// How long connecting to a database server may take where its address does not say.
+pub const LEDGER_CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of a tenant's or a plan's name: it is typed on command lines.
+pub const TENANT_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of a key's label or a tenant's note.
+pub const TENANT_TEXT_BYTES_MAX: usize = 256;
+
+/// Bytes of a node's name in the ledger: as host names are.
+pub const LEDGER_NODE_BYTES_MAX: usize = 255;
+
+/// Lines of one report: eleven years of hours, and as many keys as anybody looks at.
+pub const USAGE_LINES_MAX: usize = 100_000;
+
+/// Days of units by key that are kept whatever else is forgotten: two months, as the running one is counted by them after a
+/// start, on whichever day it began.
+pub const LEDGER_KEY_DAYS_MIN: i64 = 62;
+
+/// Rows that one step of the upkeep takes out, and tenants that it looks at: 0.2 s at most, which writing usage may have
+/// to wait.
+pub const LEDGER_UPKEEP_ROWS_MAX: usize = 10_000;
+pub const LEDGER_UPKEEP_TENANTS_MAX: usize = 64;
+
+/// Between two rounds of the upkeep.
+pub const LEDGER_UPKEEP_EVERY: Duration = Duration::from_mins(10);
+
+/// Boots of nodes whose last batch's number is kept; 70 bytes each. Only those are forgotten that have handed in
+/// nothing since so many others did: a hundred nodes that restart daily take three years to come to that.
+pub const LEDGER_BOOTS_MAX: i64 = 100_000;
+
+/// How often the ledger is looked at for changes: a revoked key is out of every shard within a second, of which this is
+/// a quarter.
+pub const LEDGER_LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The first wait before a ledger that failed is tried again, at most; doubles with each failure in a row.
+pub const LEDGER_BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// The longest such wait, at most: usage is only held meanwhile, but revocations are not heard of.
+pub const LEDGER_BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// Times in a row that others are faster before anybody is told.
+pub const LEDGER_BUSY_TROUBLE: u32 = 3;
+
+/// Questions that wait for the ledger's thread, all of the admin API's; more are refused.
+pub const LEDGER_QUESTIONS_MAX: usize = 64;
+
+/// News that wait for control: it hears them at once, or does not hear anything.
+pub const LEDGER_NEWS_MAX: usize = 8;
+
+/// Orders that wait for the thread that writes the ledger: a batch, an end, and looks, of which one is as good as many.
+pub const LEDGER_ORDERS_MAX: usize = 8;
+
+/// How long the connection for questions is kept when nobody asks.
+pub const LEDGER_ASKED_SPARE: Duration = Duration::from_mins(1);
+
+/// How long questions are answered with the last failure to connect: a page that asks ten at once waits for one.
+pub const LEDGER_ASKED_REST: Duration = Duration::from_secs(1);
+
+// ---- Tokens ----
+
+/// Bytes of a token (JWT): issuers' own are 1 to 2 KiB, and a head must hold it beside its other fields.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+const _: () = assert!(TOKEN_BYTES_MAX <= HEAD_BYTES_MAX / 2);
+
+/// Chains, or regions, that a token names: more are better a plan's.
+pub const TOKEN_NAMES_MAX: usize = 64;
+
+/// Bytes of a name in a token: a tenant's, a plan's, a chain's, a region's.
+pub const TOKEN_NAME_BYTES_MAX: usize = 128;
+
+/// Keys of an issuer's set: it has two or three, some more while it rotates them. Each token's is looked for one by one.
+pub const TOKEN_KEYS_MAX: usize = 64;
+
+/// Bytes of a set of keys, as a file or as an issuer answers: 64 RSA keys of 8192 bits with their certificates.
+pub const TOKEN_KEY_SET_BYTES_MAX: usize = 512 * 1024;
+
+/// Bytes of a secret that tokens are signed with: as much as the hash has (RFC 7518, 3.2).
+pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
+
+/// Good tokens that one shard remembers, whatever their connection: some 400 bytes each, 3 MiB. Beyond, one is verified
+/// again, which takes tens of microseconds.
+pub const TOKENS_REMEMBERED_MAX: usize = 8 * 1024;
+
+/// How often control looks whether a key of tokens was missed, or is due to be read again: who shows the first token of a
+/// new key waits for that and for the issuer's answer.
+pub const TOKEN_LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How often the file of keys is looked at: as soon as operators expect a change to be seen, and a file of some KiB.
+pub const TOKEN_FILE_EVERY: Duration = Duration::from_secs(5);
+
+/// Between two askings of an issuer because a key is missed: anybody may name keys that nobody has.
+pub const TOKEN_REFRESH_SPACING: Duration = Duration::from_secs(30);
+
+/// The first wait after an issuer did not answer; doubles with each failure in a row, to the regular refresh.
+pub const TOKEN_RETRY_FIRST: Duration = Duration::from_secs(5);
+
+/// For an issuer's whole answer, connecting included: nothing waits for it but the next try.
+pub const TOKEN_FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a start waits for an issuer's first answer; then the node serves, and tokens are refused until it comes.
+pub const TOKEN_FIRST_WAIT: Duration = Duration::from_secs(5);
+
+/// Bytes of an issuer, an audience or a claim's name in the config: most are URLs.
+pub const TOKEN_TEXT_BYTES_MAX: usize = 256;
+
+/// Issuers, or audiences, in the config: each token's are compared with all of them.
+pub const TOKEN_TEXTS_MAX: usize = 16;
+
+/// Bytes of a secret of HS256; longer ones are hashed and gain nothing.
+pub const TOKEN_SECRET_BYTES_MAX: usize = 1024;
+const _: () = assert!(TOKEN_SECRET_BYTES_MIN <= TOKEN_SECRET_BYTES_MAX);
+
+/// Clocks that are kept are apart by less than a second; a minute forgives those that are looked after now and then.
+pub const TOKEN_LEEWAY_MS_DEFAULT: u64 = 60_000;
+/// More would make a short token a long one.
+pub const TOKEN_LEEWAY_MS_MAX: u64 = 300_000;
+
+/// Between two askings of an issuer: a new key is asked for at once, so that this is how long one that was taken back is
+/// still believed.
+pub const TOKEN_REFRESH_MS_DEFAULT: u64 = 600_000;
+/// More often would be a burden for whom a whole fleet asks.
+pub const TOKEN_REFRESH_MS_MIN: u64 = 60_000;
+/// A day: an issuer that takes a key back wants it heard.
+pub const TOKEN_REFRESH_MS_MAX: u64 = 86_400_000;
+
+/// How long an issuer that does not answer is believed: over an outage of a day clients are served.
+pub const TOKEN_KEEP_MS_DEFAULT: u64 = 86_400_000;
+/// A month: an issuer that is gone for longer does not come back.
+pub const TOKEN_KEEP_MS_MAX: u64 = 30 * 86_400_000;
+const _: () = assert!(TOKEN_REFRESH_MS_DEFAULT <= TOKEN_KEEP_MS_DEFAULT && TOKEN_REFRESH_MS_MAX <= TOKEN_KEEP_MS_MAX);
+
+// ---- A fleet's leases ----
+
+/// How often control looks at the purses of all keys that are in use: a word or three each.
+pub const LEASE_TICK: Duration = Duration::from_millis(25);
+
+/// Between two asks of a node for a busy key, at most: so short that demand which moves from one node to another is
+/// followed before anybody notices; some 20 asks a second for each busy key of each node.
+pub const LEASE_EVERY: Duration = Duration::from_millis(50);
+
+/// How long what was leased of a rate may be used, from when it was asked for. What ten seconds see is then granted in 10.1
+/// of them: within a hundredth of what was sold.
+pub const LEASE_LIFE: Duration = Duration::from_millis(100);
+const _: () = assert!(LEASE_EVERY.as_millis() + LEASE_TICK.as_millis() < LEASE_LIFE.as_millis());
+
+/// After that the store is taken to be gone: it answers within a millisecond or two where it is well.
+pub const LEASE_LATE: Duration = Duration::from_millis(100);
+
+/// Asks of one round. A round takes the store some 10 µs each: 2,000 keys keep a core of it busy for 20 ms.
+pub const LEASES_PER_ROUND_MAX: usize = 2_000;
+
+/// Asks that try whether the store is back.
+pub const LEASES_TRIED: usize = 16;
+
+/// The first wait before a store that is gone is tried again, at most; doubles with each failure in a row.
+pub const LEASE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
+/// The longest such wait, at most: so long the fleet counts apart after the store is back.
+pub const LEASE_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// For a round with the fleet's store, connecting included: far beyond what it takes where it is well, and not so long that
+/// a dead connection is waited for.
+pub const FLEET_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How long a node that ends waits for its fleet's store to take back what was leased: what it does not take is good for
+/// nobody for a tenth of a second, and of months until the store forgets the node.
+pub const FLEET_LAST: Duration = Duration::from_secs(2);
+
+// ---- The door ----
+
+/// Certificates of a node, one for each name or so; a look-up does not depend on their number, a reload reads them all.
+pub const CERTIFICATES_MAX: usize = 256;
+
+/// Certificates in one file: chains have two to four.
+pub const CERTIFICATE_CHAIN_MAX: usize = 16;
+
+/// Bytes of a file of certificates or keys; bundles of all the web's authorities have 200 KiB.
+pub const CERTIFICATE_FILE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How often certificates' files are looked at. Those who renew them do so weeks ahead.
+pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Default of `listen.handshake_timeout`, in ms: two round trips to the other side of the world with lost packets.
+pub const HANDSHAKE_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+
+/// Plain bytes that are encrypted at once: four records, sent together. A client that reads slowly holds no more of an
+/// answer in encrypted form.
+pub const TLS_SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// Plain bytes up to which records are decrypted ahead of a reader: one record, and what is left of another. rustls itself
+/// refuses more than this and reads no further.
+pub const TLS_PLAIN_BYTES_MAX: usize = 16 * 1024;
+
+/// Most of the limits per client address: a shard's connections are fewer.
+pub const PER_ADDRESS_MAX: u64 = 1_000_000;
+
+/// Networks in one list of balancers: each connection is compared with all of them.
+pub const NETWORKS_MAX: usize = 64;
+
+/// Client addresses that are counted at once: as many as connections of 16 shards at their default. 20 MiB.
+pub const ADDRESSES_MAX: usize = 160 * 1024;
+
+/// Parts of that table that are locked apart: more than a node has cores.
+pub const ADDRESS_STRIPES: usize = 128;
+const _: () = assert!(ADDRESSES_MAX.is_multiple_of(ADDRESS_STRIPES));
+
+/// Refused connections that a shard sees off at once. Without that the kernel resets those whose client has sent
+/// something already; beyond it, it does.
+pub const DISMISSED_MAX: u32 = 256;
+
+/// How long such a one may take to hear of it.
+pub const DISMISSED_FOR: Duration = Duration::from_secs(1);
+
+/// Bytes of a PROXY header. Version 1 has at most 107; version 2 has 16 and addresses, and what balancers say beside it,
+/// a client's certificate at most. It is kept while it comes in.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+
+/// Addresses of `X-Forwarded-For` that are looked at, from the right: more balancers than stand in a row anywhere.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+
+// ---- The desk ----
+
+/// Body of a request to the admin port about tenants, plans and keys: a plan with all of its lists full.
+pub const DESK_BODY_BYTES_MAX: usize = 1024 * 1024;
+const _: () = assert!(DESK_BODY_BYTES_MAX >= 8 * PLAN_LIST_MAX * (PLAN_WORD_BYTES_MAX + 16));
+
+// ---- The admin port's patience ----
+
+/// From the start of a connection of the admin port, or a request's first byte, to the first byte of the answer: a handshake,
+/// head and body over a line that loses packets, and all the time that an answer may take.
+pub const ADMIN_REQUEST: Duration = Duration::from_secs(30);
+const _: () = assert!(ADMIN_REQUEST.as_secs() >= 2 * ADMIN_TIMEOUT.as_secs());
+const _: () = assert!(ADMIN_REQUEST.as_secs() <= ADMIN_IDLE.as_secs());
+
+// ---- Subscriptions that lack something ----
+
+/// Providers that are asked in turn whether they know a block of which one says that it has no logs. If none of them does
+/// the block is asked for again after [`FETCH_RETRY_FIRST`] and more, and of others.
+pub const FILL_PROVIDERS_MAX: usize = 3;
+
+/// Feeds that a shard keeps for a while though no client wants them any more: two clients' at the default of their
+/// subscriptions. Each has a subscription at a provider, of which there are few.
+pub const FEEDS_LINGERING_MAX: usize = 256;
+const _: () = assert!(FEEDS_LINGERING_MAX as u64 >= 2 * WEBSOCKET_SUBSCRIPTIONS_DEFAULT);
+const _: () = assert!(FEEDS_LINGERING_MAX < FEEDS_PER_SHARD_MAX);
+
+// ---- Clients that read slowly ----
+
+/// Frames of one WebSocket that wait to be sent are put together up to this: many small answers leave in one send, and with
+/// the last of them it is little more than [`WHOLE_BYTES_MAX`], so that a slow client is heard in between.
+pub const WEBSOCKET_MERGED_BYTES_MAX: usize = WHOLE_BYTES_MAX / 2;
+
+/// Bytes of an item's answer, beside its id, for which a batch has room whatever else it holds: the failure that would
+/// take its place has more. A subscription that has begun is so always told.
+pub const BATCH_SMALL_BYTES: usize = 64;
+
+// ---- Strangers at the admin port ----
+
+/// From the start of a connection of the admin port to its first request that is let through: two round trips of a handshake
+/// and a head to the other side of the world, with lost packets. Whoever has no token holds a place no longer.
+pub const ADMIN_STRANGER: Duration = Duration::from_secs(10);
+const _: () = assert!(ADMIN_STRANGER.as_secs() <= ADMIN_REQUEST.as_secs());

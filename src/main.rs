@@ -1,13 +1,12 @@
 //! `livechain`: arguments, config, run.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use livechain::config::Config;
-use livechain::{control, demo};
+use livechain::config::{Config, ConfigFile};
+use livechain::{control, demo, desk};
 use mimalloc::MiMalloc;
 
 /// Small buffers and futures come and go on each shard's thread, which is what it is made for.
@@ -26,6 +25,7 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, once")]
 enum Command {
     /// Run a node.
     Run(ConfigFile),
@@ -40,37 +40,27 @@ enum Command {
     },
     /// Check a config: say that it is fine, or everything that is wrong with it.
     Check(ConfigFile),
-}
-
-#[derive(clap::Args)]
-struct ConfigFile {
-    /// The config file.
-    #[arg(long = "config", value_name = "FILE", default_value_os_t = Config::default_path().to_path_buf())]
-    path: PathBuf,
+    #[command(flatten)]
+    Desk(desk::Task),
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Run(file) => file.with(|config| Ok(control::run(config, Some(file.path.clone()))?)),
+    match Arguments::try_parse().unwrap_or_else(|error| desk::exit_with(&error)).command {
+        Command::Run(file) => {
+            with(&file, |config| ended(control::run(config, Some(file.path().to_owned())).map_err(Into::into)))
+        }
         Command::Demo { listen, admin } => ended(demo::run(demo::Options { listen, admin }).map_err(Into::into)),
-        Command::Check(file) => file.with(|config| {
-            say(&mut io::stdout(), &format!("{}: fine\n{}", file.path.display(), config.summary()));
-            Ok(())
+        Command::Check(file) => with(&file, |config| {
+            say(&mut io::stdout(), &format!("{}: fine\n{}", file.path().display(), config.summary()));
+            ExitCode::SUCCESS
         }),
+        Command::Desk(task) => with(&task.file().clone(), |config| desk::run(task, &config)),
     }
 }
 
-impl ConfigFile {
-    /// Does something with the config, or tells its problems.
-    fn with(&self, then: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
-        match Config::load(&self.path, |name| std::env::var(name).ok()) {
-            Ok(config) => ended(then(config)),
-            Err(problems) => {
-                say(&mut io::stderr(), &problems.render(wants_color()));
-                ExitCode::from(EXIT_REFUSED)
-            }
-        }
-    }
+/// Does something with the config, unless it has problems.
+fn with(file: &ConfigFile, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    file.load().map_or(ExitCode::from(EXIT_REFUSED), then)
 }
 
 fn ended(result: anyhow::Result<()>) -> ExitCode {
@@ -81,11 +71,6 @@ fn ended(result: anyhow::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// As <https://no-color.org> asks: an empty variable asks for nothing.
-fn wants_color() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A reader that went away (`livechain check | head -1`) is no failure of ours.

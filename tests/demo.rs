@@ -91,3 +91,19 @@ fn the_demos_chain_moves_and_no_call_fails() {
     }
     assert_eq!(demo.ask(&json::call("eth_chainId", "[]")).result(), "\"0x1\"");
 }
+
+#[test]
+fn its_heads_are_told() {
+    let demo = Demo::start();
+    let mut socket = support::socket::Socket::open(demo.http, "/rpc/ethereum");
+    let id = socket.call(&json::call("eth_subscribe", "[\"newHeads\"]"));
+    let mut parent = None;
+    for _ in 0..2 {
+        let (_, told) = socket.message();
+        let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        assert_eq!(told["params"]["subscription"].to_string(), id);
+        let head = &told["params"]["result"];
+        assert!(parent.is_none_or(|parent| parent == head["parentHash"]), "{told}");
+        parent = Some(head["hash"].clone());
+    }
+}

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use support::socket::Socket;
 use support::{Chain, Node, Provider, Reply, Seen, Setup, eventually, json};
 
 /// A provider that is where a test puts it.
@@ -230,6 +231,24 @@ fn a_provider_that_lags_gets_no_call_that_depends_on_the_head_until_it_has_caugh
     wait_out(&node, "alpha", &Value::Null);
     reads(&node, 5);
     assert_eq!(late.reads(), 6, "the most preferred again");
+}
+
+#[test]
+fn a_session_forgets_a_head_that_nobody_else_has() {
+    let (lying, first, second) = (Placed::at(1000), Placed::at(1000), Placed::at(1000));
+    let node = Setup::ethereum(&[&lying.provider, &first.provider, &second.provider])
+        .set("probes", "enabled = true")
+        .set("probes", "every = \"1m\"")
+        .set("probes", "every_busy = \"1m\"")
+        .start();
+    eventually("the head", || (head_of_chain(&node) == 1000).then_some(()));
+    let mut session = Socket::open(node.http, "/ws/rpc/ethereum");
+    let mut number = || session.call(&json::call("eth_blockNumber", "[]"));
+    lying.head.store(1_000_000, Ordering::SeqCst);
+    assert_eq!(number(), "\"0xf4240\"");
+    lying.head.store(1001, Ordering::SeqCst);
+    let told = number();
+    assert!(["\"0x3e9\"", "\"0x3e8\""].contains(&&*told), "{told}");
 }
 
 #[test]

@@ -4,11 +4,14 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use support::reply::At;
-use support::{Chain, Fault, Node, Provider, Reply, Setup, eventually, json};
+use support::{Chain, Fault, Node, Provider, Reply, Seen, Setup, eventually, json};
+
+type Says = fn(&Seen) -> Reply;
 
 const SEND: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_sendTransaction","params":[{"from":"0xaa","to":"0xbb"}]}"#;
 
@@ -22,6 +25,15 @@ fn setup(first: &Provider, second: &Provider, budget_percent: u32) -> Setup {
 
 fn slow(result: &'static str, wait: Duration) -> Provider {
     Provider::start(move |call| Reply::result(call, result).after(wait))
+}
+
+/// One that says `reply` 300 ms after `other` has been asked for the first time: however slow the machine is, there is a hedge.
+fn behind(other: &Arc<Provider>, reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Provider {
+    let other = Arc::clone(other);
+    Provider::start(move |call| {
+        eventually("the other to be asked", || (!other.seen().is_empty()).then_some(()));
+        reply(call).after(Duration::from_millis(300))
+    })
 }
 
 /// A counter's value on the metrics page, once it is at least `least`.
@@ -59,7 +71,8 @@ fn a_call_that_takes_its_time_is_answered_by_the_next_provider_and_the_first_is_
 
 #[test]
 fn the_first_one_may_still_win() {
-    let (first, second) = (slow("\"first\"", Duration::from_millis(300)), Provider::start(|_| Reply::hang()));
+    let second = Arc::new(Provider::start(|_| Reply::hang()));
+    let first = behind(&second, |call| Reply::result(call, "\"first\""));
     let node = setup(&first, &second, 100).start();
     assert_eq!(node.ethereum(&json::read()).result(), "\"first\"");
     assert_eq!(second.calls("eth_getBalance").len(), 1);
@@ -69,17 +82,19 @@ fn the_first_one_may_still_win() {
 
 #[test]
 fn a_failure_of_one_waits_for_the_other() {
-    let wait = Duration::from_millis(300);
-    let fails_late = move |_: &_| Reply::status(502, "").after(wait);
-    let cuts_late = move |call: &_| Reply::result(call, "1").after(wait).fault(Fault::Cut(At::Start));
+    let fails: Says = |_| Reply::status(502, "");
+    let cuts: Says = |call| Reply::result(call, "1").fault(Fault::Cut(At::Start));
+    let wins: Says = |call| Reply::result(call, "\"first\"");
+    let later = Duration::from_millis(600);
     // First, second, answered with.
-    let (late, later) = (Duration::from_millis(300), Duration::from_millis(600));
     for (first, second, answered) in [
-        (Provider::start(fails_late), slow("\"second\"", later), "\"second\""),
-        (Provider::start(cuts_late), slow("\"second\"", later), "\"second\""),
-        (slow("\"first\"", later), Provider::start(|_| Reply::status(502, "")), "\"first\""),
-        (slow("\"first\"", late), Provider::start(|_| Reply::ok("<h1>")), "\"first\""),
+        (fails, slow("\"second\"", later), "\"second\""),
+        (cuts, slow("\"second\"", later), "\"second\""),
+        (wins, Provider::start(fails), "\"first\""),
+        (wins, Provider::start(|_| Reply::ok("<h1>")), "\"first\""),
     ] {
+        let second = Arc::new(second);
+        let first = behind(&second, first);
         let node = setup(&first, &second, 100).start();
         assert_eq!(node.ethereum(&json::read()).result(), answered);
         assert_eq!((first.calls("eth_getBalance").len(), second.calls("eth_getBalance").len()), (1, 1));
@@ -188,7 +203,11 @@ fn a_trial_is_left_to_its_end() {
         .set("breaker", "cooldown = \"100ms\"")
         .set("breaker", "cooldown_max = \"100ms\"")
         .start();
-    assert_eq!(node.ethereum(&json::read()).result(), "\"second\"");
+    // A failure that comes after the hedge's answer opens nothing.
+    eventually("the breaker to open", || {
+        assert_eq!(node.ethereum(&json::read()).result(), "\"second\"");
+        node.log().contains("breaker_opened").then_some(())
+    });
     first.script(|call| Reply::result(call, "\"first\"").after(Duration::from_millis(300)));
     eventually("the breaker to close", || {
         let result = node.ethereum(&json::read()).result();
@@ -199,8 +218,8 @@ fn a_trial_is_left_to_its_end() {
 
 #[test]
 fn a_trial_that_loses_as_a_hedge_is_not_every_next_calls() {
-    let first = slow("\"first\"", Duration::from_millis(300));
-    let second = Provider::start(|_| Reply::status(502, ""));
+    let second = Arc::new(Provider::start(|_| Reply::status(502, "")));
+    let first = behind(&second, |call| Reply::result(call, "\"first\""));
     let chain = Chain::new("ethereum", 1).provider_with("alpha", &first.url(), "priority = 1").provider_with(
         "beta",
         &second.url(),
@@ -232,18 +251,16 @@ fn a_trial_that_loses_as_a_hedge_is_not_every_next_calls() {
 #[test]
 fn a_refused_transaction_waits_for_the_attempt_that_may_have_had_it_mined() {
     const LOW: &str = r#"{"code":-32000,"message":"nonce too low"}"#;
-    let wait = Duration::from_millis(300);
     let send = json::call("eth_sendRawTransaction", r#"["0x02ff"]"#);
-    let cut = move |call: &_| Reply::result(call, "1").after(wait).fault(Fault::Cut(At::Start));
     // What the first one says in the end, and what the client is told.
-    let low = move |call: &_| Reply::error(call, LOW).after(wait);
-    let cases = [
-        (slow("\"0xaa\"", wait), r#""result":"0xaa""#),
-        (Provider::start(cut), r#""result":"0x"#),
-        (Provider::start(low), "nonce too low"),
+    let cases: [(Says, &str); 3] = [
+        (|call| Reply::result(call, "\"0xaa\""), r#""result":"0xaa""#),
+        (|call| Reply::result(call, "1").fault(Fault::Cut(At::Start)), r#""result":"0x"#),
+        (|call| Reply::error(call, LOW), "nonce too low"),
     ];
     for (first, told) in cases {
-        let second = Provider::start(|call| Reply::error(call, LOW));
+        let second = Arc::new(Provider::start(|call| Reply::error(call, LOW)));
+        let first = behind(&second, first);
         let node = setup(&first, &second, 100).set("upstream", "connections_warm = 0").start();
         let answer = node.ethereum(&send).text();
         assert!(answer.contains(told), "{answer}");

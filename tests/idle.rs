@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use support::socket::Socket;
 use support::{Client, Node, Provider, Setup, eventually, json};
 
 const CONNECTIONS: usize = 9_000;
@@ -14,6 +15,10 @@ const CONNECTIONS: usize = 9_000;
 const WAVE: usize = 200;
 /// What an idle connection may cost the node. The aim is 8 KiB in a release build; this is the alarm.
 const BYTES_MAX: u64 = 24 * 1024;
+
+const WEBSOCKETS: usize = 8_000;
+/// What an idle WebSocket may cost, in any build.
+const WEBSOCKET_BYTES_MAX: u64 = 6 * 1024;
 
 /// Descriptors that this process may have; the node inherits the limit.
 fn descriptors_max() -> usize {
@@ -26,6 +31,8 @@ fn start(provider: &Provider) -> Node {
     Setup::ethereum(&[provider])
         .set("shards", "connections_max = 10000")
         .set("http", "idle_timeout = \"10m\"")
+        .set("websocket", "connections_max = 10000")
+        .set("websocket", "ping_after = \"10m\"")
         .set("upstream", "queue_max = 1000")
         // The provider's connections are not what is counted here.
         .set("upstream", "idle_timeout = \"1s\"")
@@ -59,6 +66,40 @@ fn thousands_of_idle_connections_are_cheap_and_all_of_use() {
     assert!(used / (count as u64) < BYTES_MAX, "{used} bytes for {count} connections");
     drop(clients);
     eventually("all to be let go", || (node.descriptors() < descriptors + 100).then_some(()));
+}
+
+#[test]
+fn thousands_of_idle_websockets_are_cheap_and_all_of_use() {
+    let count = WEBSOCKETS.min(descriptors_max().saturating_sub(1_000));
+    let provider = Provider::answering("\"0x1\"");
+    let node = start(&provider);
+    for _ in 0..WAVE {
+        assert_eq!(Socket::open(node.http, "/rpc/ethereum").call(&json::read()), "\"0x1\"");
+    }
+    eventually("the first ones to have gone", || (websockets(&node) == 0).then_some(()));
+    let rss = node.rss();
+    let mut sockets: Vec<Socket> = (0..count).map(|_| Socket::open(node.http, "/rpc/ethereum")).collect();
+    assert_eq!(websockets(&node), count);
+    report("open and idle over WebSocket", node.rss().saturating_sub(rss), count);
+    for wave in sockets.chunks_mut(WAVE) {
+        for socket in wave.iter_mut() {
+            socket.text(&json::read());
+        }
+        for socket in wave {
+            assert_eq!(json::raw(&socket.message().1, "result").unwrap(), "\"0x1\"");
+        }
+    }
+    let used = node.rss().saturating_sub(rss);
+    report("idle over WebSocket after a call each", used, count);
+    assert!(used / (count as u64) < WEBSOCKET_BYTES_MAX, "{used} bytes for {count} WebSockets");
+    drop(sockets);
+    eventually("all to be let go", || (websockets(&node) == 0).then_some(()));
+}
+
+/// WebSockets open, as the node tells anybody.
+fn websockets(node: &Node) -> usize {
+    let status: serde_json::Value = serde_json::from_str(&node.get("/api/status").text()).unwrap();
+    usize::try_from(status["websockets"].as_u64().unwrap()).unwrap()
 }
 
 fn report(what: &str, bytes: u64, count: usize) {

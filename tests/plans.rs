@@ -90,7 +90,7 @@ fn a_streamed_answer_is_in_flight_until_its_end() {
 fn a_months_units_are_used_up_by_what_methods_weigh() {
     let (limited, other) = (Provider::answering("1"), Provider::answering("2"));
     let limits = "units_per_month = 1000\n[chains.providers.limits.units]\nread = 1\n\
-                  [chains.providers.limits.method_units]\neth_getBalance = 300";
+                  [chains.providers.limits.method_units]\neth_getBalance = 300\n\"alchemy_*\" = 40";
     let node = node(limits, &[&limited, &other]);
     let results: Vec<_> = (0..6).map(|_| node.ethereum(&json::read()).result()).collect();
     assert_eq!(results, ["1", "1", "1", "2", "2", "2"]);
@@ -99,6 +99,9 @@ fn a_months_units_are_used_up_by_what_methods_weigh() {
     let page = node.admin_get("/metrics").text();
     let used = page.lines().find(|line| line.starts_with("livechain_provider_plan_month_units")).unwrap();
     assert!(used.ends_with(" 901"), "{used}");
+    let foreign = json::call("alchemy_getAssetTransfers", "[]");
+    let results: Vec<_> = (0..3).map(|_| node.ethereum(&foreign).result()).collect();
+    assert_eq!(results, ["1", "1", "2"], "40 each of 99");
 }
 
 #[test]

@@ -9,7 +9,7 @@ from . import machine, servers
 TOOLS = ("wrk", "oha", "strace", "perf")
 
 
-def head(options, names):
+def head(options, names, settings):
     programs = {name: servers.PEERS[name][0] for name in names if name in servers.PEERS}
     versions = {name: servers.version(program) for name, program in programs.items()}
     for name, binary in (("livechain", options.livechain), ("baseline", options.baseline)):
@@ -21,19 +21,13 @@ def head(options, names):
         "commit": servers.said_by(["git", "describe", "--always", "--dirty"]),
         "machine": machine.describe(),
         "versions": versions,
-        "settings": {
-            "rounds": options.rounds,
-            "rounds_latency": options.rounds_latency,
-            "seconds": options.seconds,
-            "others_max": options.others_max,
-            "note": options.note,
-        },
+        "settings": settings,
     }
 
 
-def write(result):
+def write(result, kind):
     stem = result["date"][:16].replace(":", "")
-    path = servers.PERF / "results" / f"{stem}-compare.json"
+    path = servers.PERF / "results" / f"{stem}-{kind}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return path

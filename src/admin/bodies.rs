@@ -3,11 +3,13 @@
 //! Nothing here names a provider: the data port answers to anybody. A shard makes these on its own thread, from its own
 //! snapshot; they are asked for a few times a second at most.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::state::{chain_usable, provider_usable};
 use crate::config::Node;
-use crate::link::{ChainEntry, Phase, Snapshot};
+use crate::link::{ChainEntry, Counters, Phase, Snapshot};
 use crate::time::Instant;
 
 /// Alive, whatever else.
@@ -47,9 +49,9 @@ pub fn region(node: &Node) -> String {
     json(&serde_json::json!({ "region": node.region, "node": node.id }))
 }
 
-/// The node and its chains at a glance; how many providers they have, not which.
+/// The node, its WebSockets with their subscriptions, and its chains at a glance; how many providers they have, not which.
 #[must_use]
-pub fn status(snapshot: &Snapshot, phase: Phase, now: Instant) -> String {
+pub fn status(snapshot: &Snapshot, shards: &[Arc<Counters>], phase: Phase, now: Instant) -> String {
     #[derive(Serialize)]
     struct Status<'a> {
         phase: &'static str,
@@ -58,6 +60,8 @@ pub fn status(snapshot: &Snapshot, phase: Phase, now: Instant) -> String {
         node: &'a str,
         version: &'static str,
         uptime_s: u64,
+        websockets: u64,
+        subscriptions: u64,
         chains: Vec<ChainStatus<'a>>,
     }
     let node = &snapshot.config.node;
@@ -69,6 +73,8 @@ pub fn status(snapshot: &Snapshot, phase: Phase, now: Instant) -> String {
         node: &node.id,
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: now.since(Instant::START).as_secs(),
+        websockets: shards.iter().map(|shard| shard.sockets.get()).sum(),
+        subscriptions: shards.iter().map(|shard| shard.subscriptions.get()).sum(),
         chains,
     })
 }

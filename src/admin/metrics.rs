@@ -5,7 +5,9 @@
 //! providers times ten classes, never as clients have ideas. Every series carries the node's `region` and `node`.
 //! The latency histogram has the buckets of [`LATENCY_BUCKETS_US`]; its samples are 1 % exact.
 
+mod door;
 mod ranking;
+mod tenants;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +24,7 @@ use super::state::{BreakerState, chain_usable, rest};
 use crate::control::{ENDS, View};
 use crate::jsonrpc::{MethodClass, Reason};
 use crate::limits::LATENCY_BUCKETS_US;
-use crate::link::{Counters, Outcome, ProviderEntry, ProviderPlan, Snapshot};
+use crate::link::{Counters, Outcome, ProviderEntry, ProviderPlan, Snapshot, SocketEnd};
 use crate::time::Instant;
 
 /// What `/metrics` is.
@@ -52,12 +54,15 @@ impl Collector for Page {
         sheet.node(view, &snapshot, now)?;
         sheet.shards(&view.counters)?;
         sheet.failures(&view.counters)?;
+        sheet.socket_ends(&view.counters)?;
+        sheet.door(&view.counters, &view.entrance())?;
         sheet.chains(&snapshot, now)?;
         sheet.providers(&snapshot, now)?;
         sheet.heads(view, &snapshot)?;
         sheet.attempts(view, &snapshot)?;
         sheet.ranking(view, &snapshot, now)?;
-        sheet.regret(view, &snapshot)
+        sheet.regret(view, &snapshot)?;
+        sheet.tenants(view)
     }
 }
 
@@ -71,20 +76,32 @@ const COUNTERS_BY_SHARD: [Family; 3] = [
     ("connections_accepted", "Client connections accepted", |shard| shard.accepted.get()),
 ];
 
-const GAUGES_BY_SHARD: [Family; 4] = [
+const GAUGES_BY_SHARD: [Family; 8] = [
     ("connections", "Client connections open", |shard| shard.connections.get()),
     ("websockets", "Those of them that are WebSockets", |shard| shard.sockets.get()),
+    ("subscriptions", "Subscriptions of clients", |shard| shard.subscriptions.get()),
+    ("feeds", "Streams that this shard owns, each subscribed to at one provider", |shard| shard.feeds.get()),
     ("upstream_connections", "Connections to providers open", |shard| shard.upstream_open.get()),
     ("upstream_connections_idle", "Those of them unused", |shard| shard.upstream_idle.get()),
+    ("upstream_websockets", "WebSockets to providers open", |shard| shard.upstream_sockets.get()),
+    ("upstream_subscriptions", "Subscriptions at providers", |shard| shard.upstream_subscriptions.get()),
 ];
 
-const COUNTERS_SUMMED: [Family; 8] = [
+const COUNTERS_SUMMED: [Family; 14] = [
+    ("notifications", "Notifications told to clients", |shard| shard.notifications.get()),
+    ("feed_failovers", "Streams that went on at another provider", |shard| shard.feed_failovers.get()),
     ("hedges", "Attempts sent beside one that took its time", |shard| shard.hedges.get()),
     ("hedges_won", "Those of them that were answered first", |shard| shard.hedges_won.get()),
     ("connections_refused", "Client connections over a shard's limit", |shard| shard.refused.get()),
+    ("websockets_refused", "Handshakes over a shard's limit of WebSockets", |shard| shard.sockets_refused.get()),
     ("accept_failures", "Accepting failed for want of descriptors or memory", |shard| shard.accept_failures.get()),
     ("received_bytes", "Bytes from clients", |shard| shard.bytes_in.get()),
     ("sent_bytes", "Bytes to clients", |shard| shard.bytes_out.get()),
+    ("upstream_websockets_opened", "WebSockets opened to providers", |shard| shard.upstream_sockets_opened.get()),
+    ("upstream_websockets_refused", "WebSockets that could not be opened", |shard| {
+        shard.upstream_sockets_refused.get()
+    }),
+    ("upstream_websockets_lost", "WebSockets lost while they were used", |shard| shard.upstream_sockets_lost.get()),
     ("panics", "Connection tasks that panicked", |shard| shard.panics.get()),
     ("events_dropped", "Events and access records that found no room", |shard| shard.events_dropped.get()),
 ];
@@ -131,6 +148,14 @@ impl Sheet<'_> {
             (vec![("reason", reason.word().to_owned())], count)
         });
         self.counter("failures", "Answers that the node made itself because of a failure", None, rows)
+    }
+
+    fn socket_ends(&mut self, shards: &[Arc<Counters>]) -> fmt::Result {
+        let rows = SocketEnd::ALL.iter().map(|end| {
+            let count: u64 = shards.iter().map(|shard| shard.socket_ends[*end as usize].get()).sum();
+            (vec![("end", end.name().to_owned())], count)
+        });
+        self.counter("websockets_ended", "Clients' WebSockets that have ended, by how", None, rows)
     }
 
     fn chains(&mut self, snapshot: &Snapshot, now: Instant) -> fmt::Result {

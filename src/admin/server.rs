@@ -7,7 +7,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::Desk;
 use super::listener::Bounded;
+use super::seat::Seat;
 use crate::control::View;
 
 /// A server that runs until it is told to stop accepting, or dropped with its runtime.
@@ -18,12 +20,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves on `listener`. Needs a runtime.
-    pub fn start(listener: TcpListener, view: Arc<View>) -> io::Result<Self> {
+    /// Serves on `listener`. Needs a runtime. `desk`: where the node has tenants.
+    pub fn start(listener: TcpListener, view: Arc<View>, desk: Option<Desk>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (stop, stopped) = oneshot::channel();
-        let server = axum::serve(Bounded::new(listener), super::router(view)).with_graceful_shutdown(async {
+        let listener = Bounded::new(listener, Arc::clone(&view));
+        let service = super::router(view, desk).into_make_service_with_connect_info::<Seat>();
+        let server = axum::serve(listener, service).with_graceful_shutdown(async {
             // A sender that is gone stops it as well.
             let _ = stopped.await;
         });

@@ -39,7 +39,7 @@ const CONFIG: &str = r#"
 const SECRETS: [&str; 4] = ["k3y", "t0k3n", "passw0rd", "adm1n-0123456789-abcdef"];
 
 /// A node that serves `ethereum` by beta alone; the other names lead nowhere yet.
-fn view(more: &str) -> Arc<View> {
+pub(super) fn view(more: &str) -> Arc<View> {
     let config = Config::parse(&format!("{more}\n{CONFIG}"), "test", |_| None, &[0]).unwrap();
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -74,9 +74,10 @@ fn measure(view: &View) {
 async fn get(view: &Arc<View>, path: &str, header: &str) -> (u16, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::start(listener, Arc::clone(view)).unwrap();
+    let server = Server::start(listener, Arc::clone(view), None).unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{header}\r\n");
+    let host = if header.contains("Host:") { "" } else { "Host: localhost\r\n" };
+    let request = format!("GET {path} HTTP/1.1\r\n{host}Connection: close\r\n{header}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -140,10 +141,61 @@ async fn pages_answer_and_show_no_secret() {
 async fn the_token_is_asked_for_everywhere_but_at_health() {
     let view = view("[listen]\nadmin_token = \"adm1n-0123456789-abcdef\"");
     for path in ["/api/ready", "/api/status", "/api/chains", "/api/providers", "/api/leaderboard", "/metrics"] {
-        assert_eq!(get(&view, path, "").await.0, 401, "{path}");
+        let asked = (401, "{\"error\":\"the admin token is asked for\"}\n".to_owned());
+        assert_eq!(get(&view, path, "").await, asked, "{path}");
         assert_eq!(get(&view, path, "Authorization: Bearer admin\r\n").await.0, 401, "{path}");
     }
     assert_eq!(get(&view, "/api/health", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn without_a_token_pages_of_somebody_elses_see_nothing() {
+    let view = view("");
+    for path in ["/api/region", "/api/status", "/api/providers", "/api/events", "/api/tenants", "/metrics", "/"] {
+        let (status, body) = get(&view, path, "Host: evil.example\r\n").await;
+        assert_eq!(status, 403, "{path}: {body}");
+        assert!(body.contains("listen.admin_token") && body.contains("localhost"), "{body}");
+    }
+    for path in ["/api/health", "/api/ready", "/api/ready/ethereum"] {
+        assert_eq!(get(&view, path, "Host: balancer.example\r\n").await.0, 200, "{path}");
+    }
+    for host in ["127.0.0.1:9545", "[::1]:9545", "10.0.0.7", "localhost:9545"] {
+        assert_eq!(get(&view, "/metrics", &format!("Host: {host}\r\n")).await.0, 200, "{host}");
+    }
+    let guarded = self::view("[listen]\nadmin_token = \"adm1n-0123456789-abcdef\"");
+    let shown = "Authorization: Bearer adm1n-0123456789-abcdef\r\nHost: livechain.example\r\n";
+    assert_eq!(get(&guarded, "/metrics", shown).await.0, 200);
+    assert_eq!(get(&guarded, "/api/ready", "Host: livechain.example\r\n").await.0, 401);
+}
+
+#[tokio::test]
+async fn a_stranger_gets_one_answer_and_an_operator_many() {
+    let view = view("[listen]\nadmin_token = \"adm1n-0123456789-abcdef\"");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::start(listener, Arc::clone(&view), None).unwrap();
+    for path in ["/metrics", "/api/health", "/nothing"] {
+        let mut stranger = tokio::net::TcpStream::connect(address).await.unwrap();
+        stranger.write_all(format!("GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stranger.read_to_string(&mut answer).await.unwrap();
+        let expected = if path == "/api/health" { "HTTP/1.1 200" } else { "HTTP/1.1 401" };
+        assert!(answer.starts_with(expected) && answer.contains("connection: close"), "{answer}");
+    }
+    let mut operator = tokio::net::TcpStream::connect(address).await.unwrap();
+    for path in ["/metrics", "/api/health", "/api/health"] {
+        let token = "Authorization: Bearer adm1n-0123456789-abcdef";
+        let request = format!("HEAD {path} HTTP/1.1\r\nHost: admin\r\n{token}\r\n\r\n");
+        operator.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(operator.read_u8().await.unwrap());
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("connection:"), "{answer}");
+    }
+    drop(operator);
+    server.stop().await;
 }
 
 #[tokio::test]

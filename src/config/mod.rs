@@ -19,6 +19,7 @@
 
 mod check;
 mod environment;
+mod file;
 mod given;
 mod machine;
 mod mask;
@@ -38,17 +39,18 @@ mod values;
 use std::io::Read;
 use std::path::Path;
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use toml::de::{DeTable, DeValue};
 
+pub use file::ConfigFile;
 pub use machine::cores_available;
 pub use problems::{Position, Problem, Problems};
 pub use schema::schema;
 pub use secret::Secret;
 pub use types::*;
 
+use crate::certificate::{Certificate, authorities};
 use crate::limits;
+use crate::tenant::token::KeySet;
 use check::Surroundings;
 
 impl Config {
@@ -66,7 +68,13 @@ impl Config {
         let source = read_file(path).map_err(|message| Problems::of_file(&origin, message))?;
         let host = machine::host_name();
         let environment = |name: &str| environment(name).or_else(|| host.clone().filter(|_| name == "HOSTNAME"));
-        let around = Surroundings { environment: &environment, cores: &cores_available(), ca_fault: &ca_fault };
+        let around = Surroundings {
+            environment: &environment,
+            cores: &cores_available(),
+            ca_fault: &ca_fault,
+            pair_fault: &pair_fault,
+            token_keys_fault: &token_keys_fault,
+        };
         parse(&source, &origin, &around)
     }
 
@@ -79,7 +87,13 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
         cores_available: &[usize],
     ) -> Result<Self, Problems> {
-        let around = Surroundings { environment: &environment, cores: cores_available, ca_fault: &|_| None };
+        let around = Surroundings {
+            environment: &environment,
+            cores: cores_available,
+            ca_fault: &|_| None,
+            pair_fault: &|_, _| None,
+            token_keys_fault: &|_| None,
+        };
         parse(source, origin, &around)
     }
 }
@@ -117,18 +131,26 @@ fn read_file(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Why a file holds no certificates.
+/// Why a certificate's file and a key's are no pair.
+fn pair_fault(cert: &Path, key: &Path) -> Option<String> {
+    Certificate::from_files(cert, key).err().map(|error| error.to_string())
+}
+
+/// Why a file's certificates are no authorities.
 fn ca_fault(path: &Path) -> Option<String> {
-    let certificates = match CertificateDer::pem_file_iter(path) {
-        Ok(certificates) => certificates,
+    authorities(path).err().map(|error| error.to_string())
+}
+
+/// Why a file holds no keys that tokens could be verified with.
+fn token_keys_fault(path: &Path) -> Option<String> {
+    let read = || {
+        let allowed = u64::try_from(limits::TOKEN_KEY_SET_BYTES_MAX).unwrap_or(u64::MAX);
+        let mut text = Vec::new();
+        std::fs::File::open(path)?.take(allowed + 1).read_to_end(&mut text).map(|_| text)
+    };
+    let text = match read() {
+        Ok(text) => text,
         Err(error) => return Some(error.to_string()),
     };
-    let mut count = 0_usize;
-    for certificate in certificates {
-        match certificate {
-            Ok(_) => count += 1,
-            Err(error) => return Some(error.to_string()),
-        }
-    }
-    (count == 0).then(|| "it holds none in PEM".to_owned())
+    KeySet::read(&text).err().map(|fault| fault.to_string())
 }

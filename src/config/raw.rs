@@ -7,12 +7,18 @@
 //! Every field is a [`Given`], so that one wrong value leaves the others readable. What relates two keys, or a key and
 //! the machine, is `check`'s.
 
+mod fleet;
 mod hedging;
 mod learning;
+mod listen;
 mod outbound;
 mod probes;
 mod ranking;
 mod standing;
+mod subscriptions;
+mod tenants;
+mod tokens;
+mod upstream;
 mod websocket;
 
 use schemars::JsonSchema;
@@ -20,19 +26,24 @@ use serde::Deserialize;
 
 use super::given::{Given, Table};
 use super::values::{
-    Address, ChainName, Core, Count, ErrorClass, ErrorCode, ErrorScope, File as FilePath, Format, HeaderName,
-    HeaderValue, HttpUrl, Label, Level, MethodPattern, OptionalAddress, Origin, Routing, Share, Size, Time, Token,
-    Words, WsUrl,
+    CallsOver, ChainName, Core, Count, ErrorClass, ErrorCode, ErrorScope, Format, HeaderName, HeaderValue, HttpUrl,
+    Label, Level, MethodPattern, Origin, Routing, Share, Size, Time, Words, WsUrl,
 };
 use crate::jsonrpc::BLOCKED_BY_DEFAULT;
 use crate::limits;
+pub(crate) use fleet::Fleet;
 pub(crate) use hedging::Hedging;
 pub(crate) use learning::Learning;
+pub(crate) use listen::Listen;
 pub(crate) use outbound::{Limits, Outbound};
 use probes::Lag;
 pub(crate) use probes::{Heads, Probes};
 pub(crate) use ranking::Ranking;
 pub(crate) use standing::{Breaker, Cooldown};
+pub(crate) use subscriptions::Subscriptions;
+pub(crate) use tenants::Tenants;
+pub(crate) use tokens::Jwt;
+pub(crate) use upstream::Upstream;
 pub(crate) use websocket::WebSocket;
 
 type Timeout = Time<{ limits::TIMEOUT_MS_MIN }, { limits::TIMEOUT_MS_MAX }>;
@@ -46,9 +57,6 @@ type MaxAge = Time<0, { limits::CORS_MAX_AGE_MS_MAX }>;
 type Items = Count<1, { limits::BATCH_ITEMS_MAX }>;
 type Connections = Count<1, { limits::CONNECTIONS_PER_SHARD_MAX }>;
 type Spin = Count<0, { limits::SPIN_US_MAX }>;
-type UpstreamConnections = Count<1, { limits::UPSTREAM_CONNECTIONS_MAX }>;
-type UpstreamWarm = Count<0, { limits::UPSTREAM_CONNECTIONS_MAX }>;
-type Queue = Count<0, { limits::UPSTREAM_QUEUE_MAX }>;
 type Weight = Count<1, { limits::WEIGHT_MAX }>;
 type Priority = Count<0, { limits::WEIGHT_MAX }>;
 type ChainId = Count<1, { limits::CHAIN_ID_MAX }>;
@@ -64,6 +72,7 @@ pub(crate) struct File {
     pub http: Given<Http>,
     pub rpc: Given<Rpc>,
     pub websocket: Given<WebSocket>,
+    pub subscriptions: Given<Subscriptions>,
     pub upstream: Given<Upstream>,
     pub ranking: Given<Ranking>,
     pub breaker: Given<Breaker>,
@@ -73,6 +82,7 @@ pub(crate) struct File {
     pub probes: Given<Probes>,
     pub heads: Given<Heads>,
     pub learning: Given<Learning>,
+    pub tenants: Option<Given<Tenants>>,
     pub life: Given<Life>,
     pub log: Given<Log>,
     pub chains: Given<Vec<Given<Chain>>>,
@@ -91,30 +101,6 @@ pub(crate) struct Node {
 impl Default for Node {
     fn default() -> Self {
         Self { region: Given::default_of(Label::local()), id: None }
-    }
-}
-
-/// Where it listens.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Listen {
-    /// HTTP/1.1, plain.
-    pub http: Given<Vec<Given<Address>>>,
-    /// The admin port, or "off". A non-loopback address needs `admin_token`.
-    pub admin: Given<OptionalAddress>,
-    /// Asked for on the admin port as `Authorization: Bearer …`.
-    pub admin_token: Option<Given<Token>>,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self {
-            http: Given::default_of(
-                Address::of(limits::LISTEN_HTTP_DEFAULT).map(Given::default_of).into_iter().collect(),
-            ),
-            admin: Given::default_of(OptionalAddress::of(limits::LISTEN_ADMIN_DEFAULT)),
-            admin_token: None,
-        }
     }
 }
 
@@ -265,43 +251,6 @@ impl Default for Deadlines {
     }
 }
 
-/// Connections to providers.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Upstream {
-    /// For a connection to come about, TLS included.
-    pub connect_timeout: Given<Timeout>,
-    /// Longest time without a byte while an answer comes in.
-    pub progress_timeout: Given<Timeout>,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Given<Timeout>,
-    /// Connections to one provider from one shard.
-    pub connections_max: Given<UpstreamConnections>,
-    /// Connections kept open to each provider whose breaker is closed, even when idle.
-    pub connections_warm: Given<UpstreamWarm>,
-    /// Calls waiting for a connection to one provider in one shard.
-    pub queue_max: Given<Queue>,
-    /// The kernel's patience with unacknowledged data (`TCP_USER_TIMEOUT`).
-    pub(crate) user_timeout: Given<Timeout>,
-    /// PEM certificates trusted beside the built-in roots.
-    pub ca_file: Option<Given<FilePath>>,
-}
-
-impl Default for Upstream {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Given::default_of(const { Time::of_ms(limits::CONNECT_TIMEOUT_MS_DEFAULT) }),
-            progress_timeout: Given::default_of(const { Time::of_ms(limits::PROGRESS_TIMEOUT_MS_DEFAULT) }),
-            idle_timeout: Given::default_of(const { Time::of_ms(limits::UPSTREAM_IDLE_TIMEOUT_MS_DEFAULT) }),
-            connections_max: Given::default_of(const { Count::of(limits::UPSTREAM_CONNECTIONS_DEFAULT) }),
-            connections_warm: Given::default_of(const { Count::of(limits::UPSTREAM_WARM_DEFAULT) }),
-            queue_max: Given::default_of(const { Count::of(limits::UPSTREAM_QUEUE_DEFAULT) }),
-            user_timeout: Given::default_of(const { Time::of_ms(limits::USER_TIMEOUT_MS_DEFAULT) }),
-            ca_file: None,
-        }
-    }
-}
-
 /// Coming up and going down.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -376,8 +325,11 @@ pub(crate) struct Provider {
     pub id: Given<Label>,
     /// Where calls go; may hold a key.
     pub url: Given<HttpUrl>,
-    /// Where WebSocket subscriptions will go; checked, and not used yet.
+    /// Where subscriptions go, and calls where `calls` says so; may hold a key.
     pub ws_url: Option<Given<WsUrl>>,
+    /// What calls go over; over WebSocket they need `ws_url`.
+    #[serde(default)]
+    pub calls: Given<CallsOver>,
     /// Lower is preferred.
     #[serde(default = "default_priority")]
     pub priority: Given<Priority>,

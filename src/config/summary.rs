@@ -1,6 +1,7 @@
 //! A checked config in a few lines that hold no secret, for `livechain check` and the log at start.
 
 use std::fmt::{self, Write};
+use std::net::SocketAddr;
 
 use super::types::{Chain, Config, Provider, Url};
 
@@ -17,9 +18,14 @@ impl Config {
 
     fn write_summary(&self, to: &mut String) -> fmt::Result {
         writeln!(to, "node {} in {}, {} shards", self.node.id, self.node.region, self.shards.cores.len())?;
-        let http: Vec<String> = self.listen.http.iter().map(ToString::to_string).collect();
+        let listed = |list: &[SocketAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let admin = self.listen.admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string());
-        writeln!(to, "http on {}, admin {admin}", http.join(", "))?;
+        for (scheme, list) in [("http", &self.listen.http), ("https", &self.listen.https)] {
+            if !list.is_empty() {
+                write!(to, "{scheme} on {}, ", listed(list))?;
+            }
+        }
+        writeln!(to, "admin {admin}")?;
         for chain in &self.chains {
             write_chain(chain, to)?;
         }

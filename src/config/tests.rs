@@ -293,6 +293,17 @@ fn chains_and_providers_are_told_apart() {
 }
 
 #[test]
+fn calls_over_websocket_need_somewhere_to_go() {
+    check_provider("calls = \"websocket\"", &[(7, 9, "calls over WebSocket need `ws_url`")]);
+    check_provider("calls = \"pigeon\"", &[(7, 9, "expected what calls go over")]);
+    let provider = &fine(&format!("{CHAIN}ws_url = \"wss://a.example\"\ncalls = \"websocket\"")).chains[0].providers[0];
+    assert_eq!(provider.calls, CallsOver::WebSocket);
+    // The handshake is the node's own to write.
+    let headers = "[chains.providers.headers]\nSec-WebSocket-Protocol = \"json\"";
+    check_provider(headers, &[(8, 1, "`sec-websocket-protocol` is set by the proxy itself")]);
+}
+
+#[test]
 fn regions_choose_urls() {
     let source = format!(
         "[node]\nregion = \"eu\"\n{CHAIN}ws_url = \"wss://a.example\"\n\

@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use super::Secret;
 use crate::jsonrpc::{MethodClass, Override, Units};
+use crate::ledger::{Retention, StoreAddress};
 use crate::routing::{
     BreakerConfig, CooldownConfig, HeadLimits, HeadsConfig, HedgeConfig, LearnedConfig, ProbeConfig, RankingConfig,
     StandingConfig, Strategy, TuningConfig,
 };
+use crate::tenant::Network;
+use crate::tenant::token::TokenConfig;
 
 /// Everything a node runs on.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,7 @@ pub struct Config {
     pub http: Http,
     pub rpc: Rpc,
     pub websocket: WebSocket,
+    pub subscriptions: Subscriptions,
     pub upstream: Upstream,
     pub ranking: Ranking,
     pub breaker: Breaker,
@@ -33,6 +37,8 @@ pub struct Config {
     pub heads: HeadsConfig,
     /// How long what a provider cannot do is remembered.
     pub learning: LearnedConfig,
+    /// None: everybody is let in.
+    pub tenants: Option<Tenants>,
     pub life: Life,
     pub log: Log,
     /// In the order of the file; names and ids are unique.
@@ -59,9 +65,72 @@ pub struct Node {
 pub struct Listen {
     /// HTTP/1.1, plain.
     pub http: Vec<SocketAddr>,
+    /// HTTP/1.1 over TLS.
+    pub https: Vec<SocketAddr>,
+    /// What `https` shows; at least one where there is an address.
+    pub certificates: Vec<CertificateFiles>,
+    /// Whose certificates clients show on `https`; absent, none are asked for.
+    pub client_ca: Option<(PathBuf, Certified)>,
+    /// From a connection's first byte to the end of its handshake.
+    pub handshake_timeout: Duration,
+    /// Who says whose connection it is, by a PROXY header.
+    pub proxy_protocol_from: Vec<Network>,
+    /// Who says whose request it is, by `X-Forwarded-For`.
+    pub forwarded_for_from: Vec<Network>,
+    pub per_address: PerAddress,
+    /// Client connections taken in by one shard in a second; absent, as they come.
+    pub accepts_per_second: Option<u32>,
     pub admin: Option<SocketAddr>,
-    /// Asked for on the admin port; always there when `admin` is not a loopback address.
+    /// Asked for on the admin port; always there when `admin` is not a loopback address and `admin_tls` has no authority.
     pub admin_token: Option<Secret>,
+    /// Absent: the admin port is plain.
+    pub admin_tls: Option<AdminTls>,
+}
+
+/// Where a certificate and its key lie, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Whether clients must show a certificate, or may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Certified {
+    #[default]
+    Required,
+    Optional,
+}
+
+/// TLS on the admin port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminTls {
+    pub own: CertificateFiles,
+    /// Whose clients need no token.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What one client address may have; absent: any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerAddress {
+    pub connections: Option<u32>,
+    pub connects_per_second: Option<u32>,
+    pub handshakes: Option<u32>,
+}
+
+/// Keys, quotas and metering.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tenants {
+    pub store: StoreAddress,
+    /// The secret under which keys are hashed.
+    pub pepper: Secret,
+    /// The plan of those who show no key, by its name; absent, they are refused.
+    pub anonymous: Option<String>,
+    pub retention: Retention,
+    /// None: no token stands in for a key.
+    pub jwt: Option<Jwt>,
+    /// None: each node grants the whole plan.
+    pub fleet: Option<Fleet>,
 }
 
 /// One shard per core.
@@ -121,15 +190,41 @@ pub struct WebSocket {
     pub origins: Vec<String>,
     /// Subprotocols that may be agreed on.
     pub protocols: Vec<String>,
+    /// Open in one shard.
+    pub connections_max: usize,
+    /// Subscriptions of one connection.
+    pub subscriptions_max: usize,
     pub message_bytes_max: usize,
     /// Messages of one connection asked for at the same time.
     pub calls_in_flight_max: u32,
     /// Bytes that may wait for a client that reads slowly.
     pub queued_bytes_max: usize,
+    /// Absent: messages go as they are.
+    pub compression: Option<Compression>,
     /// Silence after which a client is pinged.
     pub ping_after: Duration,
     /// Silence after the ping that ends the connection.
     pub pong_timeout: Duration,
+}
+
+/// What `eth_subscribe` serves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscriptions {
+    /// Times the block time without a head.
+    pub stale_blocks: u32,
+    /// How long clients may wait for what was missed.
+    pub outage_max: Duration,
+    /// How long a provider's subscription outlives its last client.
+    pub linger: Duration,
+}
+
+/// What is compressed, for clients that offer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// 9 to 15.
+    pub window_bits: u8,
+    /// Messages of fewer bytes go out as they are.
+    pub bytes_min: usize,
 }
 
 /// Connections to providers.
@@ -150,6 +245,14 @@ pub struct Upstream {
     pub user_timeout: Duration,
     /// PEM certificates trusted beside the built-in roots.
     pub ca_file: Option<PathBuf>,
+    /// Subscriptions on one WebSocket.
+    pub subscriptions_per_connection: usize,
+    /// Silence of a WebSocket after which it is pinged.
+    pub ping_after: Duration,
+    /// Silence after the ping that ends it.
+    pub pong_timeout: Duration,
+    /// Whether compression is offered to providers' WebSockets.
+    pub compression: bool,
 }
 
 /// How providers are measured, ranked and explored.
@@ -267,6 +370,8 @@ pub struct Provider {
     pub url: Url,
     /// `ws://` or `wss://`.
     pub ws_url: Option<Url>,
+    /// WebSocket only where there is a `ws_url`.
+    pub calls: CallsOver,
     /// Sent with every call, beside what the URL holds.
     pub headers: Vec<(String, Secret)>,
     /// Lower is preferred.
@@ -277,6 +382,14 @@ pub struct Provider {
     pub errors: Vec<Override>,
     /// What may be sent to it.
     pub limits: Plan,
+}
+
+/// What calls to a provider go over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallsOver {
+    #[default]
+    Http,
+    WebSocket,
 }
 
 /// A provider's address, split as a connection needs it. Path, query and userinfo may hold a key: they are secret.
@@ -290,4 +403,28 @@ pub struct Url {
     pub target: Secret,
     /// `Basic …` from the userinfo.
     pub authorization: Option<Secret>,
+}
+
+/// Tokens that may stand in for keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Jwt {
+    pub terms: TokenConfig,
+    /// At least one of the three is there.
+    pub keys_file: Option<PathBuf>,
+    /// `https`, or `http` to loopback.
+    pub jwks_url: Option<Url>,
+    pub hmac_secret: Option<Secret>,
+    /// Between two askings of `jwks_url`.
+    pub refresh: Duration,
+    /// How long its last answer is believed.
+    pub keep: Duration,
+}
+
+/// What a region's nodes share their quotas through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fleet {
+    /// `redis` or `rediss`; may hold a password.
+    pub url: Secret,
+    /// Trusted instead of the web's roots.
+    pub ca_file: Option<PathBuf>,
 }

@@ -14,17 +14,34 @@ pub(super) fn unix_now() -> Duration {
 
 /// The month of a plan that begins on `day` (1 to 28), `unix` after 1970, which is `now` for the node.
 pub(super) fn month(unix: Duration, now: Instant, day: u8) -> Month {
-    let seconds = i64::try_from(unix.as_secs()).unwrap_or(i64::MAX);
-    let Ok(today) = OffsetDateTime::from_unix_timestamp(seconds) else { return Month::default() };
-    let (year, name, of_month) = today.to_calendar_date();
-    let begun = i32::from(of_month >= day);
-    // Months since year 0, the one that runs.
-    let number = year * 12 + i32::from(u8::from(name)) - 1 + begun - 1;
-    let ends = begins(number + 1, day).map(|ends| {
+    let Some((today, number)) = today(unix, day) else { return Month::default() };
+    let next = begins(number + 1, day);
+    let ends = next.map(|ends| {
         let left = ends.midnight().assume_utc() - today;
         now + Duration::try_from(left).unwrap_or_default()
     });
-    Month { number: u16::try_from(number).unwrap_or_default(), ends }
+    Month { number: day_number(begins(number, day)), ends, next: day_number(next) }
+}
+
+/// Days since 1970.
+fn day_number(date: Option<Date>) -> u16 {
+    let days = date.map_or(0, |date| date.midnight().assume_utc().unix_timestamp() / 86_400);
+    u16::try_from(days).unwrap_or_default()
+}
+
+/// The minute since 1970 with which that month began.
+pub(super) fn month_begins_minute(unix: Duration, day: u8) -> u32 {
+    let begins = today(unix, day).and_then(|(_, number)| begins(number, day));
+    let seconds = begins.map_or(0, |date| date.midnight().assume_utc().unix_timestamp());
+    u32::try_from(seconds / 60).unwrap_or(0)
+}
+
+/// The moment, and the month that runs, in months since year 0.
+fn today(unix: Duration, day: u8) -> Option<(OffsetDateTime, i32)> {
+    let today = OffsetDateTime::from_unix_timestamp(i64::try_from(unix.as_secs()).ok()?).ok()?;
+    let (year, name, of_month) = today.to_calendar_date();
+    let begun = i32::from(of_month >= day);
+    Some((today, year * 12 + i32::from(u8::from(name)) - 1 + begun - 1))
 }
 
 fn begins(number: i32, day: u8) -> Option<Date> {
@@ -41,19 +58,24 @@ mod tests {
         const DAY_S: u64 = 86_400;
         // 2026-11-21 00:00 UTC, and 2026-12-31 23:59:59.
         let (november, new_years_eve) = (1_795_219_200, 1_798_761_599);
-        let of_2026 = |month: u16| 2026 * 12 + month - 1;
+        // The first of November is day 20,758.
         for (unix, day, number, left_s) in [
-            (november, 1, of_2026(11), 10 * DAY_S),
-            (november, 21, of_2026(11), 30 * DAY_S),
-            (november, 22, of_2026(10), DAY_S),
-            (new_years_eve, 1, of_2026(12), 1),
-            (new_years_eve, 28, of_2026(12), 27 * DAY_S + 1),
-            (new_years_eve + 1, 1, of_2026(13), 31 * DAY_S),
+            (november, 1, 20_758, 10 * DAY_S),
+            (november, 21, 20_778, 30 * DAY_S),
+            (november, 22, 20_748, DAY_S),
+            (new_years_eve, 1, 20_788, 1),
+            (new_years_eve, 28, 20_815, 27 * DAY_S + 1),
+            (new_years_eve + 1, 1, 20_819, 31 * DAY_S),
         ] {
             let now = Instant::from_micros(5);
             let month = month(Duration::from_secs(unix), now, day);
             let left = month.ends.map(|ends| ends.since(now));
             assert_eq!((month.number, left), (number, Some(Duration::from_secs(left_s))), "{unix} {day}");
+            assert_eq!(u64::from(month.next) * DAY_S, unix + left_s, "{unix} {day}");
+            assert_eq!(u32::from(month.number) * 1440, month_begins_minute(Duration::from_secs(unix), day));
+            let begun = u64::from(month_begins_minute(Duration::from_secs(unix), day)) * 60;
+            assert!(begun <= unix && unix - begun + left_s <= 31 * DAY_S, "{begun}");
+            assert_eq!((unix - begun + left_s) % DAY_S, 0);
         }
     }
 }

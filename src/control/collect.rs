@@ -11,7 +11,8 @@ use ringbuf::traits::Consumer;
 
 use super::events::Events;
 use crate::limits;
-use crate::link::{AccessRecord, ControlEnd, Row};
+use crate::link::{AccessRecord, ControlEnd, Over, Passed, Row, SocketEnd};
+use crate::tenant::Spool;
 
 /// Control's ends of all shards' rings.
 pub(super) struct Collector {
@@ -35,6 +36,11 @@ impl Collector {
         }
     }
 
+    /// Adds all waiting usage to `spool`.
+    pub(super) fn usage(&mut self, spool: &mut Spool) {
+        self.ends.iter_mut().for_each(|end| end.drain_usage(spool));
+    }
+
     /// Tells all waiting events, and logs all access records.
     pub(super) fn reports(&mut self, events: &Events) {
         for end in &mut self.ends {
@@ -45,10 +51,17 @@ impl Collector {
 }
 
 fn log_access(record: &AccessRecord) {
+    let (over, socket) = match record.over {
+        Over::Http => ("http", None),
+        Over::WebSocket(id) => ("ws", Some(id)),
+        Over::Socket(end, code, passed) => return log_socket(record, end, code, passed),
+    };
     tracing::info!(
         target: "livechain::access",
         request_id = %format_args!("{:016x}", record.request_id),
         client = %record.client,
+        tenant = record.whose.map(|(tenant, _)| tenant.0),
+        key = record.whose.map(|(_, key)| tracing::field::display(key)),
         chain = record.chain.as_deref(),
         provider = record.provider.as_deref(),
         method = record.method,
@@ -57,6 +70,29 @@ fn log_access(record: &AccessRecord) {
         bytes = record.bytes_out,
         duration_ms = milliseconds(record.duration),
         attempts = record.attempts,
+        over,
+        socket = socket.map(|id| tracing::field::display(format!("{id:016x}"))),
+    );
+}
+
+/// A WebSocket that has ended.
+fn log_socket(record: &AccessRecord, end: SocketEnd, code: u16, passed: Passed) {
+    tracing::info!(
+        target: "livechain::access",
+        request_id = %format_args!("{:016x}", record.request_id),
+        client = %record.client,
+        tenant = record.whose.map(|(tenant, _)| tenant.0),
+        key = record.whose.map(|(_, key)| tracing::field::display(key)),
+        chain = record.chain.as_deref(),
+        method = record.method,
+        code,
+        end = end.name(),
+        messages_in = passed.messages_in,
+        messages = passed.messages_out,
+        bytes_in = passed.bytes_in,
+        bytes = record.bytes_out,
+        duration_ms = milliseconds(record.duration),
+        over = "ws",
     );
 }
 

@@ -111,6 +111,7 @@ fn log(event: &Event) {
         | EventKind::InStep
         | EventKind::Reachable
         | EventKind::KeyAccepted
+        | EventKind::FeedMoved
         | EventKind::Reloaded => {
             tracing::info!(target: "livechain::event", chain, provider, kind = word);
         }
@@ -119,6 +120,9 @@ fn log(event: &Event) {
         }
         EventKind::ClassCooldown(class, _) => {
             tracing::warn!(target: "livechain::event", chain, provider, kind = word, class = class.name(), seconds);
+        }
+        EventKind::SocketLost(_) => {
+            tracing::warn!(target: "livechain::event", chain, provider, kind = word, why = kind.why(), code = kind.code());
         }
         EventKind::BreakerOpened
         | EventKind::Cooldown(_)
@@ -130,6 +134,7 @@ fn log(event: &Event) {
         | EventKind::Lagging(_)
         | EventKind::FarAhead(_)
         | EventKind::Unreachable
+        | EventKind::FeedBroken
         | EventKind::ReloadRefused => {
             tracing::warn!(target: "livechain::event", chain, provider, kind = word, seconds, blocks, said, per_mille);
         }

@@ -13,20 +13,32 @@ use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
+use crate::config::Listen;
 use crate::limits;
+use crate::shard::Listening;
 
 /// An address and the sockets that listen on it.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) address: SocketAddr,
     pub(super) sockets: Vec<OwnedFd>,
+    /// Clients speak TLS there. A socket does not know; whoever listens on it says so.
+    pub(super) secure: bool,
 }
 
 /// Everything that a node listens on.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    pub(super) http: Vec<Bound>,
+    /// For clients, plain ones first.
+    pub(super) data: Vec<Bound>,
     pub(super) admin: Option<TcpListener>,
+}
+
+/// The addresses that clients come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Data<'a> {
+    pub(super) http: &'a [SocketAddr],
+    pub(super) https: &'a [SocketAddr],
 }
 
 /// Why an address cannot be listened on, and what to do.
@@ -54,25 +66,29 @@ impl ListenError {
 }
 
 impl Listeners {
-    /// Binds `shards` sockets for each of `http`, and one for `admin`.
-    pub(super) fn bind(http: &[SocketAddr], admin: Option<SocketAddr>, shards: usize) -> Result<Self, ListenError> {
-        check_free(http)?;
-        let http = http.iter().map(|&address| bind_shards(address, http, shards)).collect::<Result<_, _>>()?;
+    /// Binds `shards` sockets for each address that clients come to, and one for `admin`.
+    pub(super) fn bind(data: Data<'_>, admin: Option<SocketAddr>, shards: usize) -> Result<Self, ListenError> {
+        let all = data.all();
+        check_free(&all)?;
+        let bind = |(at, &address)| bind_shards(address, &all, shards, at >= data.http.len());
+        let data = all.iter().enumerate().map(bind).collect::<Result<_, _>>()?;
         let admin = admin.map(bind_admin).transpose()?;
-        Ok(Self { http, admin })
+        Ok(Self { data, admin })
     }
 
-    /// Goes on with what a running node gave, binding what `http` and `shards` need beyond it.
+    /// Goes on with what a running node gave, binding what `data` and `shards` need beyond it.
     pub(super) fn inherit(
         mut given: Vec<Bound>,
         given_admin: Option<TcpListener>,
-        http: &[SocketAddr],
+        data: Data<'_>,
         admin: Option<SocketAddr>,
         shards: usize,
     ) -> Result<Self, ListenError> {
+        let all = data.all();
         for bound in &mut given {
+            bound.secure = data.https.contains(&bound.address);
             while bound.sockets.len() < shards {
-                bound.sockets.push(bind_shared(bound.address, http)?);
+                bound.sockets.push(bind_shared(bound.address, &all)?);
             }
         }
         let same = |listener: &TcpListener| listener.local_addr().ok() == admin;
@@ -81,15 +97,15 @@ impl Listeners {
             (None, Some(address)) => Some(bind_admin(address)?),
             (None, None) => None,
         };
-        Ok(Self { http: given, admin })
+        Ok(Self { data: given, admin })
     }
 
     /// Copies for each of `shards`: at least one socket of every address, and every socket at one shard.
-    pub(super) fn for_shards(&self, shards: usize) -> io::Result<Vec<Vec<OwnedFd>>> {
-        let mut all: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
-        for bound in &self.http {
+    pub(super) fn for_shards(&self, shards: usize) -> io::Result<Vec<Vec<Listening>>> {
+        let mut all: Vec<Vec<Listening>> = (0..shards).map(|_| Vec::new()).collect();
+        for bound in &self.data {
             for (index, socket) in bound.sockets.iter().enumerate() {
-                all[index % shards].push(socket.try_clone()?);
+                all[index % shards].push(Listening { fd: socket.try_clone()?, secure: bound.secure });
             }
         }
         Ok(all)
@@ -102,18 +118,36 @@ impl Listeners {
     /// (a filter over the TCP header), and whoever sends them tries again until the port is closed or another's. It holds
     /// for the socket, whoever has it: never for one that a successor has.
     pub(super) fn begin_no_more(&self) -> io::Result<()> {
-        let mut sockets = self.http.iter().flat_map(|bound| &bound.sockets);
+        let mut sockets = self.data.iter().flat_map(|bound| &bound.sockets);
         sockets.try_for_each(|socket| SockRef::from(socket).attach_filter(&without_syn()))
     }
 
     /// Nothing any more.
     pub(super) fn none() -> Self {
-        Self { http: Vec::new(), admin: None }
+        Self { data: Vec::new(), admin: None }
     }
 
     /// Where it listens for clients.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.http.iter().map(|bound| bound.address).collect()
+        self.data.iter().map(|bound| bound.address).collect()
+    }
+
+    /// Where they speak TLS with it, or plainly.
+    pub(super) fn addresses_of(&self, secure: bool) -> Vec<SocketAddr> {
+        self.data.iter().filter(|bound| bound.secure == secure).map(|bound| bound.address).collect()
+    }
+}
+
+impl Data<'_> {
+    /// Plain ones first.
+    pub(super) fn all(&self) -> Vec<SocketAddr> {
+        [self.http, self.https].concat()
+    }
+}
+
+impl<'a> From<&'a Listen> for Data<'a> {
+    fn from(listen: &'a Listen) -> Self {
+        Self { http: &listen.http, https: &listen.https }
     }
 }
 
@@ -150,7 +184,7 @@ fn without_syn() -> [SockFilter; 4] {
     ]
 }
 
-fn bind_shards(address: SocketAddr, http: &[SocketAddr], shards: usize) -> Result<Bound, ListenError> {
+fn bind_shards(address: SocketAddr, http: &[SocketAddr], shards: usize, secure: bool) -> Result<Bound, ListenError> {
     let first = bind_shared(address, http)?;
     // A port left to the kernel is the same for all shards.
     let local = local_address(&first).map_err(|error| ListenError::new(address, error))?;
@@ -158,7 +192,7 @@ fn bind_shards(address: SocketAddr, http: &[SocketAddr], shards: usize) -> Resul
     while sockets.len() < shards {
         sockets.push(bind_shared(local, http)?);
     }
-    Ok(Bound { address: local, sockets })
+    Ok(Bound { address: local, sockets, secure })
 }
 
 fn bind_shared(address: SocketAddr, http: &[SocketAddr]) -> Result<OwnedFd, ListenError> {
@@ -213,8 +247,12 @@ mod tests {
 
     const HERE: &str = "127.0.0.1:0";
 
+    fn plain(http: &[SocketAddr]) -> Data<'_> {
+        Data { http, https: &[] }
+    }
+
     fn bind_here(shards: usize) -> Listeners {
-        Listeners::bind(&[HERE.parse().unwrap()], None, shards).unwrap()
+        Listeners::bind(plain(&[HERE.parse().unwrap()]), None, shards).unwrap()
     }
 
     #[test]
@@ -223,7 +261,7 @@ mod tests {
         let shards = listeners.for_shards(3).unwrap();
         for sockets in &shards {
             assert_eq!(sockets.len(), 1);
-            assert_eq!(local_address(&sockets[0]).unwrap(), listeners.addresses()[0]);
+            assert_eq!(local_address(&sockets[0].fd).unwrap(), listeners.addresses()[0]);
         }
         TcpStream::connect(listeners.addresses()[0]).unwrap();
     }
@@ -232,7 +270,7 @@ mod tests {
     fn a_listener_that_begins_no_more_keeps_what_has_begun() {
         let listeners = bind_here(1);
         let address = listeners.addresses()[0];
-        let listener = TcpListener::from(listeners.for_shards(1).unwrap().remove(0).remove(0));
+        let listener = TcpListener::from(listeners.for_shards(1).unwrap().remove(0).remove(0).fd);
         let before = TcpStream::connect(address).unwrap();
         listeners.begin_no_more().unwrap();
         let late = TcpStream::connect_timeout(&address, Duration::from_millis(50)).unwrap_err();
@@ -250,15 +288,15 @@ mod tests {
     fn a_port_in_use_is_told_although_it_could_be_shared() {
         let listeners = bind_here(1);
         let address = listeners.addresses()[0];
-        let error = Listeners::bind(&[address], None, 1).unwrap_err();
+        let error = Listeners::bind(plain(&[address]), None, 1).unwrap_err();
         assert!(matches!(error, ListenError::InUse(told) if told == address), "{error}");
-        let error = Listeners::bind(&[], Some(address), 1).unwrap_err();
+        let error = Listeners::bind(plain(&[]), Some(address), 1).unwrap_err();
         assert!(matches!(error, ListenError::InUse(_)), "{error}");
     }
 
     #[test]
     fn an_address_of_another_machine_is_told() {
-        let error = Listeners::bind(&["192.0.2.1:0".parse().unwrap()], None, 1).unwrap_err();
+        let error = Listeners::bind(plain(&["192.0.2.1:0".parse().unwrap()]), None, 1).unwrap_err();
         assert!(matches!(error, ListenError::NotHere(_)), "{error}");
     }
 
@@ -267,19 +305,33 @@ mod tests {
         for (before, shards, expected) in [(2, 2, vec![1, 1]), (1, 3, vec![1, 1, 1]), (5, 2, vec![3, 2])] {
             let old = bind_here(before);
             let http = old.addresses();
-            let new = Listeners::inherit(old.http, None, &http, None, shards).unwrap();
+            let new = Listeners::inherit(old.data, None, plain(&http), None, shards).unwrap();
             let counts: Vec<_> = new.for_shards(shards).unwrap().iter().map(Vec::len).collect();
             assert_eq!(counts, expected, "{before} sockets for {shards} shards");
         }
     }
 
     #[test]
+    fn whoever_takes_over_says_where_tls_is_spoken() {
+        let here = [HERE.parse().unwrap()];
+        let old = Listeners::bind(Data { http: &here, https: &here }, None, 2).unwrap();
+        let secure = |listeners: &Listeners| {
+            let shards = listeners.for_shards(2).unwrap();
+            shards.iter().map(|sockets| sockets.iter().map(|one| one.secure).collect()).collect::<Vec<Vec<bool>>>()
+        };
+        assert_eq!(secure(&old), [[false, true], [false, true]]);
+        let (http, https) = (old.addresses_of(true), old.addresses_of(false));
+        let new = Listeners::inherit(old.data, None, Data { http: &http, https: &https }, None, 2).unwrap();
+        assert_eq!(secure(&new), [[true, false], [true, false]]);
+    }
+
+    #[test]
     fn the_admin_listener_is_kept_only_for_its_own_address() {
-        let old = Listeners::bind(&[], Some(HERE.parse().unwrap()), 1).unwrap();
+        let old = Listeners::bind(plain(&[]), Some(HERE.parse().unwrap()), 1).unwrap();
         let listener = old.admin.unwrap();
         let address = listener.local_addr().unwrap();
-        let kept = Listeners::inherit(Vec::new(), Some(listener), &[], Some(address), 1).unwrap().admin.unwrap();
-        let other = Listeners::inherit(Vec::new(), Some(kept), &[], Some(HERE.parse().unwrap()), 1).unwrap();
+        let kept = Listeners::inherit(Vec::new(), Some(listener), plain(&[]), Some(address), 1).unwrap().admin.unwrap();
+        let other = Listeners::inherit(Vec::new(), Some(kept), plain(&[]), Some(HERE.parse().unwrap()), 1).unwrap();
         assert_ne!(other.admin.unwrap().local_addr().unwrap(), address);
     }
 

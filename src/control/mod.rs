@@ -4,13 +4,15 @@
 //! waits for anything here: control publishes snapshots that shards pick up, and picks up what shards leave in their
 //! rings. So everything here may block for a moment, none of it for long.
 //!
-//! In reading order: `start` makes the [`node`], whose loop is the rest of its life; `listeners`, `upgrade`, `names`, `tls` and
-//! `logging` are what it is made of; `publish`, `reload`, `collect`, `totals`, `rank`, `events`, `watch` and `prober` what it
-//! does; `life` when it ends.
+//! In reading order: `start` makes the [`node`], whose loop is the rest of its life; `listeners`, `upgrade`, `names`, `tls`, `entrance`,
+//! `tokens` and `logging` are what it is made of; `publish`, `reload`, `collect`, `totals`, `rank`, `events`, `watch`, `prober`, `tenants`
+//! and `fleet` what it does; `life` when it ends.
 
 mod calendar;
 mod collect;
+mod entrance;
 mod events;
+mod fleet;
 mod life;
 mod listeners;
 mod logging;
@@ -24,7 +26,9 @@ mod ratio;
 mod reload;
 mod signals;
 mod start;
+mod tenants;
 mod tls;
+mod tokens;
 mod totals;
 mod upgrade;
 mod view;
@@ -38,14 +42,17 @@ use crate::config::Config;
 use crate::shard::StartError;
 
 pub(crate) use collect::milliseconds;
+pub use entrance::EntranceError;
 pub use events::{Events, Reader, Told};
+pub use fleet::{Fleet, FleetError, InUse};
 pub use listeners::ListenError;
 pub use logging::{Dropped, LogError};
 pub use rank::Rank;
 pub use tls::TlsError;
+pub use tokens::{Keyring, TokensError};
 pub use totals::{Percentiles, Total, Totals};
 pub use upgrade::UpgradeError;
-pub use view::{Reloads, View};
+pub use view::{Reloads, TenantFigures, View};
 pub use watch::{ENDS, Watch};
 
 /// Why a node did not start, or did not end well. Each says what to do where there is something to do.
@@ -58,11 +65,19 @@ pub enum RunError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
+    Entrance(#[from] EntranceError),
+    #[error(transparent)]
     Shard(#[from] StartError),
     #[error("{listen}; the node that runs there could not be taken over from: {upgrade}")]
     Upgrade { listen: ListenError, upgrade: UpgradeError },
     #[error("the name resolver: {0}")]
     Names(String),
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    #[error("the ledger: {0}")]
+    Ledger(String),
     #[error("the control thread: {0}")]
     Control(#[from] io::Error),
     #[error("shard {0} ended by itself; the log says why")]
@@ -75,6 +90,7 @@ pub enum RunError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serving {
     pub http: Vec<SocketAddr>,
+    pub https: Vec<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
 
@@ -90,7 +106,7 @@ pub fn run_then(config: Config, path: Option<PathBuf>, serving: impl FnOnce(&Ser
     let result = runtime.block_on(async {
         let node = start::start(config, path, logs).await?;
         serving(&node.serving());
-        node.run().await
+        Box::pin(node.run()).await
     });
     // An upgrade's talk or an admin connection may still be under way; nothing waits for them.
     runtime.shutdown_background();

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::collect::Collector;
+use super::entrance::Entrances;
 use super::life::{Life, Stop};
 use super::listeners::Listeners;
 use super::logging::Logs;
@@ -16,6 +17,7 @@ use super::prober::Prober;
 use super::publish::Publisher;
 use super::reload::{self, Reload};
 use super::signals::{Signal, Signals};
+use super::tenants::{Heard, Tenants, Then};
 use super::upgrade::{Incumbent, Takeover};
 use super::view::View;
 use super::{RunError, Serving};
@@ -29,6 +31,7 @@ pub(super) struct Parts {
     pub(super) logs: Logs,
     pub(super) signals: Signals,
     pub(super) names: Names,
+    pub(super) entrances: Entrances,
     pub(super) listeners: Arc<Listeners>,
     pub(super) incumbent: Option<Incumbent>,
     /// The shards'.
@@ -37,6 +40,7 @@ pub(super) struct Parts {
     pub(super) publisher: Publisher,
     pub(super) collector: Collector,
     pub(super) prober: Prober,
+    pub(super) tenants: Option<Tenants>,
     pub(super) admin: Option<admin::Server>,
 }
 
@@ -55,6 +59,7 @@ enum Input {
     Signal(Signal),
     /// Something about names; whether an address changed.
     Names(bool),
+    Tenants(Heard),
     Takeover(Takeover),
     Rows,
     Reports,
@@ -74,7 +79,8 @@ impl Node {
     /// Where it can be reached.
     pub(super) fn serving(&self) -> Serving {
         let admin = self.parts.listeners.admin.as_ref().and_then(|listener| listener.local_addr().ok());
-        Serving { http: self.parts.listeners.addresses(), admin }
+        let [http, https] = [false, true].map(|secure| self.parts.listeners.addresses_of(secure));
+        Serving { http, https, admin }
     }
 
     /// Until it has ended, well or not.
@@ -88,13 +94,14 @@ impl Node {
     }
 
     fn log_serving(&self) {
-        let Serving { http, admin } = self.serving();
+        let Serving { http, https, admin } = self.serving();
         let config = &self.parts.publisher.newest().config;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             region = config.node.region,
             node = config.node.id,
             ?http,
+            ?https,
             ?admin,
             shards = self.parts.threads.len(),
             chains = config.chains.len(),
@@ -108,6 +115,7 @@ impl Node {
             match self.next().await {
                 Input::Signal(signal) => self.on_signal(signal)?,
                 Input::Names(changed) => self.on_names(changed),
+                Input::Tenants(heard) => self.on_tenants(heard),
                 Input::Takeover(takeover) => self.on_takeover(takeover),
                 Input::Rows => self.on_rows()?,
                 Input::Reports => self.on_reports(),
@@ -120,10 +128,11 @@ impl Node {
     }
 
     async fn next(&mut self) -> Input {
-        let Parts { signals, names, incumbent, listeners, .. } = &mut self.parts;
+        let Parts { signals, names, incumbent, listeners, tenants, .. } = &mut self.parts;
         tokio::select! {
             signal = signals.next() => Input::Signal(signal),
             changed = names.progress() => Input::Names(changed),
+            heard = next_of(tenants.as_mut()) => Input::Tenants(heard),
             takeover = next_takeover(incumbent.as_mut(), listeners) => Input::Takeover(takeover),
             _ = self.rows.tick() => Input::Rows,
             _ = self.reports.tick() => Input::Reports,
@@ -152,7 +161,7 @@ impl Node {
             return;
         };
         let running = self.parts.publisher.newest();
-        let reload = reload::load(path, &running.config);
+        let reload = reload::load(path, &running.config, self.parts.entrances.newest());
         self.parts.view.reloads.count(reload.is_some());
         let Some(reload) = reload else {
             self.parts.view.events.tell(Event::of_node(EventKind::ReloadRefused));
@@ -172,6 +181,23 @@ impl Node {
         }
     }
 
+    fn on_tenants(&mut self, heard: Heard) {
+        let Parts { tenants, view, publisher, .. } = &mut self.parts;
+        let Some(tenants) = tenants else { return };
+        match tenants.on_heard(heard, view.now(), |day| view.month(day)) {
+            Then::Publish(roster) => publisher.publish_roster(*roster),
+            Then::Nothing => {}
+        }
+    }
+
+    /// Who may come in, made anew where the config or the calendar asks for it.
+    fn publish_tenants_again(&mut self) {
+        let Parts { tenants, view, publisher, .. } = &mut self.parts;
+        if let Some(tenants) = tenants {
+            publisher.publish_roster(tenants.again(view.now(), |day| view.month(day)));
+        }
+    }
+
     /// The same config with what is new about the world.
     fn publish_again(&mut self) {
         let newest = self.parts.publisher.newest();
@@ -185,14 +211,19 @@ impl Node {
         let Some((reload, _)) = self.pending.take_if(|(_, until)| ready(until)) else {
             return;
         };
-        let Reload { config, tls } = reload;
+        let Reload { config, tls, entrance } = reload;
         self.parts.logs.set_level(&config.log);
         self.life.set_limits(config.life.drain_delay, config.life.drain_limit);
         if self.rows.period() != config.ranking.interval {
             self.rows = every(config.ranking.interval);
         }
         tracing::info!(chains = config.chains.len(), "reloaded");
+        self.parts.entrances.publish(entrance);
+        if let (Some(tenants), Some(new)) = (&mut self.parts.tenants, &config.tenants) {
+            tenants.reload(new, &tls);
+        }
         self.parts.publisher.publish(config, tls, &self.parts.names);
+        self.publish_tenants_again();
         self.parts.view.events.tell(Event::of_node(EventKind::Reloaded));
     }
 
@@ -212,13 +243,22 @@ impl Node {
     fn on_reports(&mut self) {
         self.parts.collector.reports(&self.parts.view.events);
         self.parts.prober.on_time(&self.parts.view, &self.parts.publisher);
-        if self.parts.publisher.newest().is_of_last_month(self.parts.view.now()) {
+        let now = self.parts.view.now();
+        let newest = self.parts.publisher.newest();
+        // A pending reload has read them later than this would.
+        if self.pending.is_none() {
+            self.parts.entrances.on_time(&newest.config.listen, Instant::now());
+        }
+        if newest.is_of_last_month(now) {
             self.publish_again();
+        }
+        if self.parts.tenants.as_ref().is_some_and(|tenants| tenants.is_of_last_month(now)) {
+            self.publish_tenants_again();
         }
     }
 
     fn collect_rows(&mut self) {
-        let Parts { view, collector, publisher, .. } = &mut self.parts;
+        let Parts { view, collector, publisher, tenants, .. } = &mut self.parts;
         let (mut totals, mut rank, now) = (view.totals(), view.rank(), view.now());
         collector.rows(publisher.slots(), |shard, row| {
             totals.add(row);
@@ -226,6 +266,10 @@ impl Node {
         });
         totals.on_time(Instant::now());
         drop(totals);
+        if let Some(tenants) = tenants {
+            tenants.collect(collector, &publisher.newest(), now, view.month(1));
+            tenants.show(&view.tenants);
+        }
         rank.judge(now).into_iter().for_each(|event| view.events.tell(event));
         let rankings = rank.publish(now);
         rank.leaders(now).into_iter().for_each(|event| view.events.tell(event));
@@ -279,6 +323,7 @@ impl Node {
                 _ = look.tick() => {}
                 _ = self.reports.tick() => self.parts.collector.reports(&self.parts.view.events),
                 _ = self.rows.tick() => self.collect_rows(),
+                heard = next_of(self.parts.tenants.as_mut()) => self.on_tenants(heard),
             }
             if self.life.on_time(Instant::now()) {
                 let running = self.parts.threads.iter().filter(|thread| !thread.is_finished()).count();
@@ -287,6 +332,9 @@ impl Node {
             }
         }
         self.parts.collector.reports(&self.parts.view.events);
+        if let Some(tenants) = self.parts.tenants {
+            tenants.finish(&mut self.parts.collector, limits::LEDGER_LAST).await;
+        }
         self.parts.view.events.close();
         if let Some(admin) = self.parts.admin {
             let _ = tokio::time::timeout(limits::ADMIN_LAST, admin.stop()).await;
@@ -300,6 +348,14 @@ fn every(period: std::time::Duration) -> Interval {
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
+}
+
+/// Never, where there are no tenants.
+async fn next_of(tenants: Option<&mut Tenants>) -> Heard {
+    match tenants {
+        Some(tenants) => tenants.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Never, where no upgrade is possible.

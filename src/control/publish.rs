@@ -13,13 +13,15 @@ use super::view::View;
 use crate::config::Config;
 use crate::link::{Bell, Ranked, Rankings, Slot, Snapshot};
 use crate::routing::Ranking;
+use crate::tenant::Roster;
 
 /// The way to one shard.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) snapshots: Arc<Slot<Snapshot>>,
     pub(super) rankings: Arc<Slot<Rankings>>,
-    pub(super) bell: Bell,
+    pub(super) rosters: Arc<Slot<Roster>>,
+    pub(super) bell: Arc<Bell>,
 }
 
 /// Publishes to all shards and to the admin port.
@@ -29,6 +31,7 @@ pub(super) struct Publisher {
     doors: Vec<Door>,
     /// The newest, and those before that some shard may still hold.
     kept: Vec<Arc<Snapshot>>,
+    kept_rosters: Vec<Arc<Roster>>,
     /// Likewise: what was published to all, and what is in it, which a shard holds for longer.
     kept_rankings: Vec<Arc<Rankings>>,
     kept_chains: Vec<Arc<Ranking>>,
@@ -41,7 +44,16 @@ impl Publisher {
     pub(super) fn new(view: Arc<View>, doors: Vec<Door>) -> Self {
         let snapshot = view.snapshot();
         let slots = numbers(&snapshot);
-        Self { view, doors, kept: vec![snapshot], kept_rankings: Vec::new(), kept_chains: Vec::new(), slots }
+        let kept_rosters = doors.iter().map(|door| door.rosters.load().1).collect();
+        Self {
+            view,
+            doors,
+            kept: vec![snapshot],
+            kept_rosters,
+            kept_rankings: Vec::new(),
+            kept_chains: Vec::new(),
+            slots,
+        }
     }
 
     /// The newest snapshot.
@@ -98,6 +110,16 @@ impl Publisher {
         self.kept_rankings.push(rankings);
     }
 
+    /// Gives everyone who may come in to all shards, parked ones too: who is revoked is gone at once.
+    pub(super) fn publish_roster(&mut self, roster: Roster) {
+        let roster = Arc::new(roster);
+        for door in &self.doors {
+            door.rosters.publish(Arc::clone(&roster));
+        }
+        self.kept_rosters.push(roster);
+        self.ring();
+    }
+
     /// Wakes one shard.
     pub(super) fn ring_one(&self, shard: usize) {
         if let Some(door) = self.doors.get(shard) {
@@ -115,6 +137,7 @@ impl Publisher {
         self.kept_rankings.retain(|rankings| Arc::strong_count(rankings) > 1);
         self.kept_chains.retain(|ranking| Arc::strong_count(ranking) > 1);
         self.kept.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.kept_rosters.retain(|roster| Arc::strong_count(roster) > 1);
     }
 }
 
@@ -149,7 +172,12 @@ mod tests {
         let (bell, doorbell) = Bell::new().unwrap();
         let snapshots = Arc::new(Slot::new(Arc::clone(&snapshot)));
         let rankings = Arc::new(Slot::new(Arc::default()));
-        let door = Door { snapshots: Arc::clone(&snapshots), rankings: Arc::clone(&rankings), bell };
+        let door = Door {
+            snapshots: Arc::clone(&snapshots),
+            rankings: Arc::clone(&rankings),
+            rosters: Arc::new(Slot::new(Arc::default())),
+            bell: Arc::new(bell),
+        };
         let epoch = std::time::Instant::now();
         let view = Arc::new(View::new(Arc::new(PhaseCell::default()), vec![], epoch, Dropped::default(), snapshot));
         (Publisher::new(view, vec![door]), names, snapshots, rankings, doorbell)

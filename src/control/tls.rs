@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+
+use crate::certificate::{AuthorityError, authorities};
 
 /// Why providers cannot be trusted as the config has it.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("[upstream] ca_file {path}: {reason}")]
-    CaFile { path: PathBuf, reason: String },
+    #[error("[upstream] ca_file {path}: {error}")]
+    CaFile { path: PathBuf, error: AuthorityError },
     #[error("TLS: {0}")]
     Rustls(#[from] rustls::Error),
 }
@@ -23,7 +23,8 @@ pub enum TlsError {
 pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = ca_file {
-        add_file(&mut roots, path).map_err(|reason| TlsError::CaFile { path: path.into(), reason })?;
+        let own = authorities(path).map_err(|error| TlsError::CaFile { path: path.into(), error })?;
+        roots.extend(own.roots);
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -32,16 +33,6 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
-    let before = roots.len();
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    if roots.len() == before { Err("no certificate in it".into()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::logging::Dropped;
 use super::rank::Rank;
 use super::totals::Totals;
 use super::watch::Watch;
-use crate::link::{Counters, PhaseCell, Slot, Snapshot};
+use crate::link::{Counters, Entrance, Gauge, PhaseCell, Slot, Snapshot};
 use crate::routing::Month;
 use crate::time::Instant;
 
@@ -26,10 +26,25 @@ pub struct View {
     /// Configs taken over by a reload, and those refused.
     pub reloads: Reloads,
     pub events: Events,
+    pub tenants: TenantFigures,
+    entrance: Arc<Slot<Entrance>>,
     snapshot: Slot<Snapshot>,
     totals: Mutex<Totals>,
     rank: Mutex<Rank>,
     watch: Mutex<Watch>,
+}
+
+/// Keys and the ledger, where the node has tenants.
+#[derive(Debug, Default)]
+pub struct TenantFigures {
+    pub keys: Gauge,
+    pub active_keys: Gauge,
+    pub active_strangers: Gauge,
+    pub rows_waiting: Gauge,
+    /// 1 or 0.
+    pub ledger_up: Gauge,
+    /// Likewise, and 1 where there is no fleet.
+    pub fleet_up: Gauge,
 }
 
 /// Reloads by result.
@@ -58,6 +73,8 @@ impl View {
             log_lines_dropped,
             reloads: Reloads::default(),
             events: Events::default(),
+            tenants: TenantFigures::default(),
+            entrance: Arc::new(Slot::new(Arc::default())),
             watch: Mutex::new(Watch::new(&snapshot)),
             snapshot: Slot::new(snapshot),
             totals: Mutex::new(Totals::new(epoch)),
@@ -80,6 +97,18 @@ impl View {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load().1
+    }
+
+    /// The same view, which tells of this entrance.
+    #[must_use]
+    pub fn with_entrance(self, entrance: Arc<Slot<Entrance>>) -> Self {
+        Self { entrance, ..self }
+    }
+
+    /// What connections are let in with now.
+    #[must_use]
+    pub fn entrance(&self) -> Arc<Entrance> {
+        self.entrance.load().1
     }
 
     pub fn totals(&self) -> MutexGuard<'_, Totals> {

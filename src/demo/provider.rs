@@ -1,4 +1,4 @@
-//! One of the demo's providers: an HTTP server with a temper, on a loopback port and a thread of its own.
+//! One of the demo's providers: an HTTP and WebSocket server with a temper, on a loopback port and a thread of its own.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use super::chain;
 use super::methods::{self, Failure, Filters};
+use super::socket;
 
 /// How a provider behaves.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,11 @@ impl Provider {
         Self { id, temper, requests: AtomicU64::new(0), filters: Filters::default() }
     }
 
+    /// Whether it fails now and then.
+    pub(super) fn fails(&self) -> bool {
+        self.temper.fails_every.is_some()
+    }
+
     /// Whether the next request fails, and how.
     fn next_fault(&self) -> Option<Fault> {
         let every = self.temper.fails_every?;
@@ -74,7 +80,7 @@ pub(super) fn serve(provider: Provider) -> io::Result<SocketAddr> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("demo-{}", provider.id)).spawn(move || {
         runtime.block_on(async {
-            let router = Router::new().fallback(post(answer)).with_state(Arc::new(provider));
+            let router = Router::new().fallback(post(answer).get(socket::upgrade)).with_state(Arc::new(provider));
             match tokio::net::TcpListener::from_std(listener) {
                 // Runs for ever: accepting waits out its errors.
                 Ok(listener) => {
@@ -130,7 +136,7 @@ struct Reply<'a> {
 
 impl Provider {
     /// What a call's or a batch's bytes are answered with.
-    fn reply(&self, body: &[u8]) -> String {
+    pub(super) fn reply(&self, body: &[u8]) -> String {
         let text = match serde_json::from_slice::<Vec<&RawValue>>(body) {
             Ok(items) => {
                 serde_json::to_string(&items.iter().map(|item| self.call(item.get().as_bytes())).collect::<Vec<_>>())

@@ -33,7 +33,7 @@ pub use request::{Method, RequestHead, Version, parse};
 pub use response::{ContentEncoding, ResponseFraming, ResponseHead, parse_response};
 pub use span::Span;
 pub use status::Status;
-pub use target::{RpcTarget, Target};
+pub use target::{RpcTarget, Target, path_key};
 pub(crate) use write::push_checked;
 pub use write::{
     After, AnswerBody, AnswerHead, BadField, CONTINUE, FieldLines, UpstreamParts, UpstreamTemplate, is_field_name,

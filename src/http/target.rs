@@ -25,7 +25,7 @@ pub enum Target<'a> {
 /// Where calls go to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RpcTarget<'a> {
-    /// From the path, else from the query.
+    /// What stands in the path; a key may be shown elsewhere, too.
     pub key: Option<&'a str>,
     pub strategy: Option<Strategy>,
     pub provider: Option<&'a str>,
@@ -33,17 +33,15 @@ pub struct RpcTarget<'a> {
     pub chain: Option<&'a str>,
     /// Under `/ws/`: meant for sockets alone.
     pub websocket_path: bool,
-    /// `meta=1` in the query.
-    pub meta: bool,
 }
 
 /// Segments of the longest path of ours, `/v1/{key}/ws/rpc/provider/{provider}/{chain}`.
 const SEGMENTS_MAX: usize = 7;
 
 impl<'a> Target<'a> {
-    /// Reads a request's path and query.
+    /// Reads a request's path.
     #[must_use]
-    pub fn parse(path: &'a [u8], query: Option<&'a [u8]>) -> Self {
+    pub fn parse(path: &'a [u8]) -> Self {
         let mut storage = [""; SEGMENTS_MAX];
         let Some(segments) = segments(path, &mut storage) else {
             return Self::Unknown;
@@ -65,9 +63,15 @@ impl<'a> Target<'a> {
         let Some(named) = rpc(rest) else {
             return Self::Unknown;
         };
-        let query = Query::parse(query.unwrap_or_default());
-        Self::Rpc(RpcTarget { key: key.or(query.key), meta: query.meta, ..named })
+        Self::Rpc(RpcTarget { key, ..named })
     }
+}
+
+/// The key in a path of ours, without a look at the rest of it.
+#[must_use]
+pub fn path_key(path: &[u8]) -> Option<&[u8]> {
+    let behind = path.strip_prefix(b"/v1/")?;
+    behind.split(|byte| *byte == b'/').next()
 }
 
 /// What the segments behind the key name.
@@ -109,27 +113,6 @@ fn segments<'s, 'a>(path: &'a [u8], storage: &'s mut [&'a str; SEGMENTS_MAX]) ->
     Some(&storage[..count])
 }
 
-#[derive(Default)]
-struct Query<'a> {
-    key: Option<&'a str>,
-    meta: bool,
-}
-
-impl<'a> Query<'a> {
-    /// The first `key` counts; what we do not know is passed over.
-    fn parse(query: &'a [u8]) -> Self {
-        let mut found = Self::default();
-        for pair in query.split(|byte| *byte == b'&') {
-            match pair {
-                [b'k', b'e', b'y', b'=', key @ ..] if found.key.is_none() => found.key = std::str::from_utf8(key).ok(),
-                b"meta=1" => found.meta = true,
-                _ => {}
-            }
-        }
-        found
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,8 +133,8 @@ mod tests {
         RpcTarget { websocket_path: true, ..target }
     }
 
-    fn check(path: &str, query: Option<&str>, expected: Target<'_>) {
-        assert_eq!(Target::parse(path.as_bytes(), query.map(str::as_bytes)), expected, "{path}?{query:?}");
+    fn check(path: &str, expected: Target<'_>) {
+        assert_eq!(Target::parse(path.as_bytes()), expected, "{path}");
     }
 
     #[test]
@@ -173,10 +156,12 @@ mod tests {
         ] {
             for slash in ["", "/"] {
                 if tail.len() + slash.len() > 0 {
-                    check(&[tail, slash].concat(), None, Target::Rpc(named));
+                    check(&[tail, slash].concat(), Target::Rpc(named));
                 }
                 let keyed = RpcTarget { key: Some("k3y"), ..named };
-                check(&["/v1/k3y", tail, slash].concat(), None, Target::Rpc(keyed));
+                check(&["/v1/k3y", tail, slash].concat(), Target::Rpc(keyed));
+                assert_eq!(path_key(["/v1/k3y", tail, slash].concat().as_bytes()), Some(&b"k3y"[..]));
+                assert_eq!(path_key(tail.as_bytes()), None, "{tail}");
             }
         }
     }
@@ -192,8 +177,7 @@ mod tests {
             ("/api/region", Target::Region),
             ("/api/status", Target::Status),
         ] {
-            check(path, None, target);
-            check(path, Some("a=b"), target);
+            check(path, target);
         }
     }
 
@@ -235,28 +219,8 @@ mod tests {
             "/api/ready/a/b",
             "/a/b/c/d/e/f/g/h/i",
         ] {
-            check(path, None, Target::Unknown);
+            check(path, Target::Unknown);
         }
-        assert_eq!(Target::parse(b"/rpc/\xff", None), Target::Unknown);
-    }
-
-    #[test]
-    fn queries() {
-        for (query, key, meta) in [
-            ("", None, false),
-            ("meta=1", None, true),
-            ("meta=0", None, false),
-            ("meta", None, false),
-            ("meta=11", None, false),
-            ("key=k", Some("k"), false),
-            ("key=k&key=l&meta=1", Some("k"), true),
-            ("a=b&&=&meta=1&key=", Some(""), true),
-            ("key=a%20=b", Some("a%20=b"), false),
-        ] {
-            let named = RpcTarget { key, meta, ..to("1") };
-            check("/rpc/1", Some(query), Target::Rpc(named));
-        }
-        let named = RpcTarget { key: Some("path"), ..to("1") };
-        check("/v1/path/rpc/1", Some("key=query"), Target::Rpc(named));
+        assert_eq!(Target::parse(b"/rpc/\xff"), Target::Unknown);
     }
 }

@@ -1,13 +1,14 @@
 //! One call: what of it we read, and why one is refused.
 //!
 //! A call is forwarded as the client wrote it, so what policy reads must be what the provider will read: a member
-//! that counts (`id`, `method`, `params`, `jsonrpc`) may stand once, whatever its spelling. Everything else, and
-//! whatever is inside `params`, is the provider's to judge.
+//! that counts (`id`, `method`, `params`, `jsonrpc`) may stand once, whatever its spelling, and in lower case: to a node
+//! in Go `Method` is as good, and the last one counts. Everything else, and whatever is inside `params`, is the
+//! provider's to judge.
 
 use std::borrow::Cow;
 
 use super::error::Reason;
-use super::scan::{name_of, unescaped};
+use super::scan::{name_folded, name_of, unescaped};
 use super::tokens::Tokens;
 use crate::limits::METHOD_BYTES_MAX;
 
@@ -42,7 +43,8 @@ const NAMES: [&str; 4] = ["id", "method", "params", "jsonrpc"];
 #[derive(Debug, Default)]
 struct Raw<'b> {
     members: [Option<&'b [u8]>; NAMES.len()],
-    duplicate: [bool; NAMES.len()],
+    /// It stands more than once, or in another case.
+    unclear: [bool; NAMES.len()],
 }
 
 impl<'b> Refusal<'b> {
@@ -66,9 +68,12 @@ pub(super) fn read<'b>(tokens: Tokens<'b, '_>, token: usize) -> Option<(Item<'b>
     let mut raw = Raw::default();
     let mut members = tokens.members(token);
     for member in &mut members {
-        if let Some(n) = name_of(&text[member.key], &NAMES) {
-            raw.duplicate[n] |= raw.members[n].is_some();
+        let key = &text[member.key];
+        if let Some(n) = name_of(key, &NAMES) {
+            raw.unclear[n] |= raw.members[n].is_some();
             raw.members[n] = Some(&text[member.value]);
+        } else if let Some(n) = name_folded(key, &NAMES) {
+            raw.unclear[n] = true;
         }
     }
     let (end, behind) = members.end()?;
@@ -78,11 +83,11 @@ pub(super) fn read<'b>(tokens: Tokens<'b, '_>, token: usize) -> Option<(Item<'b>
 impl<'b> Raw<'b> {
     fn judged(&self, raw: &'b [u8]) -> Item<'b> {
         let [id, method, params, _] = self.members;
-        let id_valid = !self.duplicate[0] && id.is_none_or(|id| !matches!(id[0], b'{' | b'[' | b't' | b'f'));
+        let id_valid = !self.unclear[0] && id.is_none_or(|id| !matches!(id[0], b'{' | b'[' | b't' | b'f'));
         let answer_to = if id_valid { id.unwrap_or(b"null") } else { b"null" };
         let refuse = |message| Err(Refusal::invalid(answer_to, message));
-        if self.duplicate.contains(&true) {
-            return refuse("id, method, params and jsonrpc may stand once");
+        if self.unclear.contains(&true) {
+            return refuse("id, method, params and jsonrpc may stand once, in lower case");
         }
         if !id_valid {
             return refuse("id must be a string, a number or null");
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn members_that_count_may_stand_once_in_any_spelling() {
-        let message = "id, method, params and jsonrpc may stand once";
+        let message = "id, method, params and jsonrpc may stand once, in lower case";
         for (text, id) in [
             (r#"{"id":1,"id":1,"method":"m"}"#, "null"),
             (r#"{"id":1,"\u0069d":2,"method":"m"}"#, "null"),
@@ -176,11 +181,19 @@ mod tests {
             (r#"{"id":1,"method":"m","params":[],"\u0070arams":[]}"#, "1"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","jsonrpc":"2.0"}"#, "1"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","jsonrp\u0063":"2.0"}"#, "1"),
+            (r#"{"id":1,"method":"m","ID":3}"#, "null"),
+            (r#"{"Id":1,"method":"m"}"#, "null"),
+            (r#"{"\u0049d":1,"id":1,"method":"m"}"#, "null"),
+            (r#"{"id":1,"method":"m","Method":"n"}"#, "1"),
+            (r#"{"Method":"n","id":1}"#, "1"),
+            (r#"{"id":1,"method":"m","params":[],"PARAMS":[1]}"#, "1"),
+            ("{\"id\":1,\"method\":\"m\",\"param\u{17f}\":[1]}", "1"),
+            (r#"{"id":1,"method":"m","json\u0052pc":"2.0"}"#, "1"),
         ] {
             check(text, Err((id, message)));
         }
-        // Others are the provider's affair, and case counts.
-        check(r#"{"id":1,"method":"m","x":1,"x":2,"ID":3,"Method":4}"#, Ok((Some("1"), "m", None)));
+        // Others are the provider's affair.
+        check(r#"{"id":1,"method":"m","x":1,"x":2,"ids":3,"method ":4}"#, Ok((Some("1"), "m", None)));
         check(r#"{"\u0069\u0064":1,"\u006dethod":"m"}"#, Ok((Some("1"), "m", None)));
         check(
             r#"{"id":1,"method":"m","params":[{"id":2,"method":"n"}]}"#,

@@ -18,6 +18,10 @@ pub enum Reason {
     MethodBlocked,
     /// No provider of the chain knows this method.
     MethodUnknown,
+    /// The params of a call that is answered here make no sense.
+    InvalidParams,
+    /// This connection has no subscription of this id.
+    SubscriptionNotFound,
     /// The filter's provider is gone, or the id is not one of ours.
     FilterNotFound,
     /// The assembled answer to a batch would be larger than allowed.
@@ -48,12 +52,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and counters.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ParseError,
         Self::InvalidRequest,
         Self::BatchTooLarge,
         Self::MethodBlocked,
         Self::MethodUnknown,
+        Self::InvalidParams,
+        Self::SubscriptionNotFound,
         Self::FilterNotFound,
         Self::AnswerTooLarge,
         Self::Quota,
@@ -86,6 +92,8 @@ impl Reason {
             Self::BatchTooLarge => "batch_too_large",
             Self::MethodBlocked => "method_blocked",
             Self::MethodUnknown => "method_unknown",
+            Self::InvalidParams => "invalid_params",
+            Self::SubscriptionNotFound => "subscription_not_found",
             Self::FilterNotFound => "filter_not_found",
             Self::AnswerTooLarge => "answer_too_large",
             Self::Quota => "quota",
@@ -111,6 +119,8 @@ impl Reason {
             | Self::BatchTooLarge
             | Self::MethodBlocked
             | Self::MethodUnknown
+            | Self::InvalidParams
+            | Self::SubscriptionNotFound
             | Self::FilterNotFound
             | Self::AnswerTooLarge => 200,
             Self::Quota => 429,
@@ -134,8 +144,9 @@ impl Reason {
             Self::InvalidRequest | Self::BatchTooLarge | Self::MalformedHttp => -32600,
             Self::MethodBlocked => -32004,
             Self::MethodUnknown => -32601,
-            // What geth says of a filter that it has forgotten, and of a batch answer over its bound.
-            Self::FilterNotFound => -32000,
+            Self::InvalidParams => -32602,
+            // What geth says of a subscription or a filter that it does not have, and of a batch answer over its bound.
+            Self::SubscriptionNotFound | Self::FilterNotFound => -32000,
             Self::AnswerTooLarge => -32003,
             Self::Quota => -32005,
             Self::NoProvider | Self::Deadline | Self::Capacity => -32002,
@@ -153,6 +164,7 @@ impl Reason {
             -32700 => "-32700",
             -32600 => "-32600",
             -32601 => "-32601",
+            -32602 => "-32602",
             -32000 => "-32000",
             -32002 => "-32002",
             -32003 => "-32003",
@@ -207,6 +219,8 @@ mod tests {
             ("batch_too_large", 200, -32600),
             ("method_blocked", 200, -32004),
             ("method_unknown", 200, -32601),
+            ("invalid_params", 200, -32602),
+            ("subscription_not_found", 200, -32000),
             ("filter_not_found", 200, -32000),
             ("answer_too_large", 200, -32003),
             ("quota", 429, -32005),

@@ -27,6 +27,8 @@ pub struct MethodInfo {
     pub subscription: bool,
     /// `eth_sendRawTransaction`: "already known" is success.
     pub raw_transaction: bool,
+    /// Its position in the table; [`UNKNOWN`] for one that is not in it.
+    number: u8,
 }
 
 /// What this node answers by itself.
@@ -52,6 +54,19 @@ impl MethodInfo {
     pub const fn known(&self) -> bool {
         !self.name.is_empty()
     }
+
+    /// Its number below [`METHOD_COUNT`], if it is in the table.
+    #[inline]
+    #[must_use]
+    pub const fn number(&self) -> Option<u8> {
+        if self.number == UNKNOWN { None } else { Some(self.number) }
+    }
+}
+
+/// The method of this number, if there is one.
+#[must_use]
+pub fn known_method(number: u8) -> Option<&'static MethodInfo> {
+    METHODS.get(usize::from(number))
 }
 
 /// The time a call of this class has until the first byte of its answer, unless the config says otherwise.
@@ -138,7 +153,17 @@ const fn method(name: &'static str, class: MethodClass) -> MethodInfo {
         client_words: false,
         subscription: false,
         raw_transaction: false,
+        number: UNKNOWN,
     }
+}
+
+const fn numbered(mut table: [MethodInfo; METHOD_COUNT]) -> [MethodInfo; METHOD_COUNT] {
+    let mut number = 0_u8;
+    while (number as usize) < METHOD_COUNT {
+        table[number as usize].number = number;
+        number += 1;
+    }
+    table
 }
 
 /// A method whose param at this position names a block, and whose answer is made of that block's state.
@@ -200,8 +225,14 @@ const fn subscription(name: &'static str) -> MethodInfo {
     MethodInfo { subscription: true, ..other(name) }
 }
 
+/// Methods that are known by name.
+pub const METHOD_COUNT: usize = 106;
+
+/// No method in the table has this number.
+const UNKNOWN: u8 = u8::MAX;
+
 #[rustfmt::skip]
-pub(super) static METHODS: [MethodInfo; 106] = [
+pub(super) static METHODS: [MethodInfo; METHOD_COUNT] = numbered([
     local("eth_chainId", Local::ChainId),
     local("net_version", Local::NetworkId),
     head("eth_blockNumber"),
@@ -310,7 +341,7 @@ pub(super) static METHODS: [MethodInfo; 106] = [
     other("txpool_contentFrom"),
     other("txpool_inspect"),
     other("txpool_status"),
-];
+]);
 
 #[cfg(test)]
 mod tests {
@@ -325,6 +356,7 @@ mod tests {
             assert!(seen.insert(method.name), "{} stands twice", method.name);
             assert_eq!(info(method.name), method);
             assert!(info(method.name).known());
+            assert_eq!(method.number().and_then(known_method), Some(method));
         }
     }
 
@@ -360,6 +392,7 @@ mod tests {
         ] {
             let found = info(name);
             assert!(!found.known(), "{name}");
+            assert_eq!(found.number(), None, "{name}");
             assert!(found.client_words, "{name}");
             assert_eq!((found.class, found.repeatable), (class, repeatable), "{name}");
         }

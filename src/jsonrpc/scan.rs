@@ -123,6 +123,18 @@ pub(super) fn name_of(key: &[u8], names: &[&str]) -> Option<usize> {
     names.iter().position(|name| *name == spelt)
 }
 
+/// Which of `names`, lower-case ASCII, a reader that does not mind case takes the key (with its quotes) for. Nodes in Go
+/// are such readers: <https://pkg.go.dev/encoding/json#Unmarshal>. Two letters beyond ASCII are `s` and `k` to them.
+pub(super) fn name_folded(key: &[u8], names: &[&str]) -> Option<usize> {
+    let spelt = unescaped(key)?;
+    let folded = spelt.chars().map(|letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    });
+    names.iter().position(|name| name.chars().eq(folded.clone()))
+}
+
 /// What a string (with its quotes) says. None when that is not text (a lone surrogate).
 pub(super) fn unescaped(string: &[u8]) -> Option<Cow<'_, str>> {
     let inner = string.get(1..string.len().checked_sub(1)?)?;
@@ -194,6 +206,26 @@ mod tests {
             (r#""""#, None),
         ] {
             assert_eq!(name_of(key.as_bytes(), &names), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn keys_are_compared_as_one_does_who_minds_no_case() {
+        let names = ["id", "params", "kind"];
+        for (key, expected) in [
+            (r#""id""#, Some(0)),
+            (r#""Id""#, Some(0)),
+            (r#""\u0049\u0044""#, Some(0)),
+            ("\"param\u{17f}\"", Some(1)),
+            (r#""PARAM\u017f""#, Some(1)),
+            ("\"\u{212a}ind\"", Some(2)),
+            ("\"\u{131}d\"", None),
+            (r#""i d""#, None),
+            (r#""ids""#, None),
+            (r#""\ud800""#, None),
+            (r#""""#, None),
+        ] {
+            assert_eq!(name_folded(key.as_bytes(), &names), expected, "{key}");
         }
     }
 }

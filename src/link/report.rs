@@ -11,10 +11,13 @@ use hdrhistogram::Histogram;
 use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
+use super::counters::SocketEnd;
 use super::snapshot::ProviderSlot;
 use crate::jsonrpc::{MethodClass, MethodInfo};
 use crate::limits;
 use crate::routing::{Regret, Tally};
+use crate::tenant::key::KeyId;
+use crate::tenant::{Spool, TenantId, UsageTable};
 
 /// Which provider and calls a row is about.
 #[derive(Clone, Copy, Debug)]
@@ -207,6 +210,8 @@ pub enum EventKind {
     /// It refuses them for the node's own question, too: not asked until it takes them again.
     KeyRefused,
     KeyAccepted,
+    /// A WebSocket to it was lost while it was used.
+    SocketLost(SocketLoss),
     /// A connection's task panicked; that connection was closed.
     Panicked,
     /// It is ranked best for a class now, and another was before.
@@ -224,10 +229,43 @@ pub enum EventKind {
     /// A question of the node's own did not reach it.
     Unreachable,
     Reachable,
+    /// A feed of this chain is heard from it now, and was from another before.
+    FeedMoved,
+    /// A feed of the chain could not be made good: its clients were closed.
+    FeedBroken,
     /// The node took a new config over.
     Reloaded,
     /// It refused one; the last good one holds.
     ReloadRefused,
+}
+
+/// How a WebSocket to a provider came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketLoss {
+    /// The provider said goodbye, with this code if any.
+    Closed(Option<u16>),
+    /// The connection ended or broke without a word.
+    Cut,
+    /// It answered no ping, or took nothing of what was sent.
+    Silent,
+    /// It broke a rule of the protocol, or sent what is no JSON-RPC.
+    Fault,
+    /// A task of ours panicked.
+    Panicked,
+}
+
+impl SocketLoss {
+    /// The word used in logs and pages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed(_) => "closed",
+            Self::Cut => "cut",
+            Self::Silent => "silent",
+            Self::Fault => "fault",
+            Self::Panicked => "panicked",
+        }
+    }
 }
 
 impl Event {
@@ -259,6 +297,7 @@ impl EventKind {
             Self::Unauthorized => "unauthorized",
             Self::KeyRefused => "key_refused",
             Self::KeyAccepted => "key_accepted",
+            Self::SocketLost(_) => "socket_lost",
             Self::Panicked => "panicked",
             Self::Leads(_) => "leads",
             Self::WrongChain(_) => "wrong_chain",
@@ -268,6 +307,8 @@ impl EventKind {
             Self::InStep => "in_step",
             Self::Unreachable => "unreachable",
             Self::Reachable => "reachable",
+            Self::FeedMoved => "feed_moved",
+            Self::FeedBroken => "feed_broken",
             Self::Reloaded => "reloaded",
             Self::ReloadRefused => "reload_refused",
         }
@@ -287,6 +328,24 @@ impl EventKind {
     pub const fn blocks(self) -> Option<u64> {
         match self {
             Self::Lagging(blocks) | Self::FarAhead(blocks) => Some(blocks),
+            _ => None,
+        }
+    }
+
+    /// Why a WebSocket was lost, where that is what happened.
+    #[must_use]
+    pub const fn why(self) -> Option<&'static str> {
+        match self {
+            Self::SocketLost(loss) => Some(loss.name()),
+            _ => None,
+        }
+    }
+
+    /// The code that a lost WebSocket's provider said goodbye with, where it did.
+    #[must_use]
+    pub const fn code(self) -> Option<u16> {
+        match self {
+            Self::SocketLost(SocketLoss::Closed(code)) => code,
             _ => None,
         }
     }
@@ -319,11 +378,31 @@ impl EventKind {
     }
 }
 
+/// What a request came over, for the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    Http,
+    /// The WebSocket whose handshake had this request id.
+    WebSocket(u64),
+    /// No request: the WebSocket itself, at its end, and the code of that.
+    Socket(SocketEnd, u16, Passed),
+}
+
+/// What passed over a WebSocket; what was sent is told as of any request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    pub messages_in: u64,
+    pub messages_out: u64,
+    pub bytes_in: u64,
+}
+
 /// One answered request, for the access log.
 #[derive(Clone, Debug)]
 pub struct AccessRecord {
     pub request_id: u64,
     pub client: std::net::IpAddr,
+    /// Whose key was shown; none where the node has no tenants, and of strangers.
+    pub whose: Option<(TenantId, KeyId)>,
     pub chain: Option<std::sync::Arc<str>>,
     /// Absent for a batch, and where none answered.
     pub provider: Option<std::sync::Arc<str>>,
@@ -335,6 +414,7 @@ pub struct AccessRecord {
     pub bytes_out: u64,
     pub duration: Duration,
     pub attempts: u8,
+    pub over: Over,
 }
 
 /// A shard's ends of its rings.
@@ -344,6 +424,8 @@ pub struct ShardEnd {
     pub emptied: HeapCons<Box<Row>>,
     pub events: HeapProd<Event>,
     pub access: HeapProd<AccessRecord>,
+    pub usage: HeapProd<UsageTable>,
+    pub usage_emptied: HeapCons<UsageTable>,
 }
 
 /// Control's ends of one shard's rings.
@@ -353,6 +435,8 @@ pub struct ControlEnd {
     pub emptied: HeapProd<Box<Row>>,
     pub events: HeapCons<Event>,
     pub access: HeapCons<AccessRecord>,
+    pub usage: HeapCons<UsageTable>,
+    pub usage_emptied: HeapProd<UsageTable>,
 }
 
 /// The rings between one shard and control.
@@ -362,9 +446,18 @@ pub fn pair() -> (ShardEnd, ControlEnd) {
     let (emptied_in, emptied) = HeapRb::new(limits::ROWS_IN_RING_MAX).split();
     let (events, events_out) = HeapRb::new(limits::EVENTS_IN_RING_MAX).split();
     let (access, access_out) = HeapRb::new(limits::ACCESS_IN_RING_MAX).split();
+    let (usage, usage_out) = HeapRb::new(limits::USAGE_IN_RING_MAX).split();
+    let (usage_emptied_in, usage_emptied) = HeapRb::new(limits::USAGE_IN_RING_MAX).split();
     (
-        ShardEnd { rows, emptied, events, access },
-        ControlEnd { rows: rows_out, emptied: emptied_in, events: events_out, access: access_out },
+        ShardEnd { rows, emptied, events, access, usage, usage_emptied },
+        ControlEnd {
+            rows: rows_out,
+            emptied: emptied_in,
+            events: events_out,
+            access: access_out,
+            usage: usage_out,
+            usage_emptied: usage_emptied_in,
+        },
     )
 }
 
@@ -377,6 +470,17 @@ impl ControlEnd {
             row.reset(key);
             // No room: the shard has rows enough; this one is freed here, on control's thread.
             let _ = self.emptied.try_push(row);
+        }
+    }
+}
+
+impl ControlEnd {
+    /// Adds all usage that waits to `spool`, and sends the tables back emptied.
+    pub fn drain_usage(&mut self, spool: &mut Spool) {
+        while let Some(mut usage) = self.usage.try_pop() {
+            spool.absorb(&mut usage);
+            // No room: the shard has tables enough.
+            let _ = self.usage_emptied.try_push(usage);
         }
     }
 }

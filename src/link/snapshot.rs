@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::counters::Gauge;
@@ -38,6 +38,8 @@ pub struct Snapshot {
 /// A chain with its providers.
 #[derive(Debug)]
 pub struct ChainEntry {
+    /// Never used twice in a process, and kept for as long as the chain has its name and id.
+    pub number: u32,
     pub name: Arc<str>,
     pub config: config::Chain,
     pub providers: Vec<ProviderEntry>,
@@ -55,6 +57,10 @@ pub struct ProviderEntry {
     pub plan: Option<Arc<ProviderPlan>>,
     /// Where its host's name leads now; empty while it is not known.
     pub addresses: Arc<[SocketAddr]>,
+    /// The same of its WebSocket's host; empty without one.
+    pub ws_addresses: Arc<[SocketAddr]>,
+    /// What calls go over.
+    pub calls: config::CallsOver,
 }
 
 /// A provider's plan, made ready to be kept to.
@@ -101,6 +107,8 @@ pub struct ProviderSlot {
     pub outbound: Outbound,
     /// Its newest block as clients were told since control last looked.
     pub said_head: HeadCell,
+    /// Its newest block as anybody here has heard of it.
+    pub newest: HeadCell,
     /// While it lags: the newest block that it has for certain; control's word.
     pub settled: HeadCell,
     /// What it is believed to lack, for pages.
@@ -168,6 +176,7 @@ impl ChainEntry {
         addresses: &mut impl FnMut(&config::Url) -> Arc<[SocketAddr]>,
         plan: impl Fn(&config::Provider) -> Option<Arc<ProviderPlan>>,
     ) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name: Arc<str> = chain.name.as_str().into();
         let before = previous.and_then(|snapshot| snapshot.chain(&chain.name));
         let providers = chain
@@ -184,11 +193,15 @@ impl ChainEntry {
                     weight: provider.weight,
                     plan: plan(provider),
                     addresses: addresses(&provider.url),
+                    ws_addresses: provider.ws_url.as_ref().map_or_else(Arc::default, &mut *addresses),
+                    calls: provider.calls,
                 }
             })
             .collect();
-        let kept = before.filter(|entry| entry.config.id == chain.id).map(|entry| Arc::clone(&entry.head));
-        Self { name, config: chain.clone(), providers, head: kept.unwrap_or_default() }
+        let kept = before.filter(|entry| entry.config.id == chain.id);
+        let number = kept.map_or_else(|| NUMBER.fetch_add(1, Ordering::Relaxed), |entry| entry.number);
+        let head = kept.map_or_else(Arc::default, |entry| Arc::clone(&entry.head));
+        Self { number, name, config: chain.clone(), providers, head }
     }
 }
 
@@ -232,6 +245,7 @@ impl ProviderSlot {
             footing: FootingCell::default(),
             outbound: Outbound::new(),
             said_head: HeadCell::default(),
+            newest: HeadCell::default(),
             settled: HeadCell::default(),
             beliefs: BeliefCells::default(),
         }

@@ -24,6 +24,7 @@
 //! - **Failover when safe**: a repeatable call goes on after any failure that another provider might not share. A call that
 //!   is not goes on only when not one byte of it was sent: what a provider has read it may have done.
 //! - **Fail over once** holds for the call: after two such failures the second one's word stands.
+//! - **A session's calls go where it lives**, first; when that fails, on by rank as any other.
 //! - **Through a shut gate once**: when no provider stands ready, one attempt may go to the least bad.
 //! - **What is relayed** when all fail is the last error that may be shown to the client, whatever failed after it.
 //! - **A method unknown to all who were asked is unknown**; -32601 is then our word.
@@ -46,6 +47,7 @@ use super::candidates::{Providers, Tried};
 use super::health::Next;
 use super::hedge::{HedgeBudget, Hedging};
 use super::rank::{Demand, InsteadOf, Nobody, Pick, Ranker};
+use super::standing::Gate;
 use crate::limits::ATTEMPTS_MAX;
 use crate::time::Instant;
 
@@ -227,6 +229,14 @@ impl<T> Attempts<T> {
             Ok(pick) => Step::Try(self.begin(now, pick, false)),
             Err(nobody) => Step::GiveUp(self.reason(now, nobody)),
         }
+    }
+
+    /// The first attempt of a call whose session lives at `provider`, against which nothing stands.
+    #[cold]
+    pub fn at_home(&mut self, now: Instant, provider: usize, providers: &impl Providers) -> Attempt {
+        let ready = |other| other != provider && providers.facts(other, now).gate == Gate::Open;
+        let spare = (0..providers.count()).any(ready);
+        self.begin(now, Pick { provider, trial: None, forced: false, spare, explored: None }, false)
     }
 
     /// What may be done about the attempt that [`Attempts::next`] has just given, should it take its time.
@@ -617,6 +627,18 @@ mod tests {
         assert_eq!(world.tries(ms(0), 1), ms(1000));
         world.fails(failed(Next::FailOver));
         world.gives_up(ms(0), Reason::NoProvider);
+    }
+
+    #[test]
+    fn a_sessions_calls_go_where_it_lives() {
+        let mut world = world(&[READY; 3], true);
+        let first = world.attempts.at_home(ms(0), 2, &world.table);
+        assert!(first.provider == 2 && first.first_byte_by < ms(1000), "it leaves time for a second");
+        world.fails(failed(Next::FailOver));
+        // Then on by rank.
+        world.tries(ms(0), 0);
+        world.fails(failed(Next::FailOver));
+        world.tries(ms(0), 1);
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //! **Memory order.** `Relaxed` throughout: the word is the whole state and guards no other memory, so nothing needs to
 //! become visible *with* it; that changes are not lost comes from compare-and-swap alone, which is atomic at any order.
 //! A shard that reads an old word sends one call more or less, as it would had it read a moment earlier. The loops are
-//! bounded by [`WORD_TRIES_MAX`]; news that lost them all is dropped, as the winners have said what there was to say.
+//! bounded by [`WORD_TRIES_MAX`](crate::limits::WORD_TRIES_MAX); news that lost them all is dropped, as the winners have said what there was to say.
 //!
 //! **Whose word counts.**
 //! - A run says that nothing comes through, and one answer disproves it. Opened by a run, it is closed by a success from
@@ -49,13 +49,12 @@
 mod interleaving;
 mod word;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use self::word::{OPENINGS_MAX, RUN_MAX, State, TRIALS_MAX, Trials, Word, ceil_ms, floor_ms, from_ms};
 use super::random::Random;
-use crate::limits::WORD_TRIES_MAX;
 use crate::time::Instant;
+use crate::word::SharedWord;
 
 /// How long a trial holds its place without a word. Longer than most classes' deadlines, so that trials rarely overlap;
 /// short enough that a client that hangs up costs a provider little.
@@ -147,25 +146,25 @@ pub struct FailureCounts {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Breaker(AtomicU64);
+pub struct Breaker(SharedWord);
 
 impl Breaker {
     #[must_use]
     pub const fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self(SharedWord::new(0))
     }
 
     /// Whether all calls may be sent. Reads only.
     #[inline]
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        Word::is_closed(self.0.load(Relaxed))
+        Word::is_closed(self.0.get())
     }
 
     /// Whether a call may be sent. Reads only.
     #[must_use]
     pub fn admits(&self, now: Instant) -> Admission {
-        let packed = self.0.load(Relaxed);
+        let packed = self.0.get();
         if Word::is_closed(packed) {
             return Admission::Yes;
         }
@@ -183,7 +182,7 @@ impl Breaker {
     #[inline]
     #[must_use]
     pub fn holds_back(&self, now: Instant, draw: u64, config: &BreakerConfig) -> bool {
-        let packed = self.0.load(Relaxed);
+        let packed = self.0.get();
         !Word::is_at_rest(packed) && Word::unpack(packed).holds_back(now, draw, config)
     }
 
@@ -214,7 +213,7 @@ impl Breaker {
 
     /// The provider answered, a trial or any other call.
     pub fn on_success(&self, now: Instant, trial: Option<&Trial>, config: &BreakerConfig) -> Option<Transition> {
-        if Word::is_at_rest(self.0.load(Relaxed)) {
+        if Word::is_at_rest(self.0.get()) {
             return None;
         }
         self.on_success_after_trouble(now, trial, config)
@@ -292,14 +291,14 @@ impl Breaker {
     /// begin at it or later.
     #[must_use]
     pub fn closed_at(&self) -> Option<Instant> {
-        let packed = self.0.load(Relaxed);
+        let packed = self.0.get();
         Word::is_closed(packed).then(|| from_ms(Word::unpack(packed).when_ms))
     }
 
     /// The share of its calls that it gets, for pages: 1 when it is closed in full, 0 when it is out.
     #[must_use]
     pub fn share(&self, now: Instant, config: &BreakerConfig) -> f64 {
-        let word = Word::unpack(self.0.load(Relaxed));
+        let word = Word::unpack(self.0.get());
         match word.state {
             State::Closed => 1.0,
             State::Easing => {
@@ -311,16 +310,8 @@ impl Breaker {
 
     /// Changes the word by `change`, until it holds or `change` sees nothing to do. Before and after.
     fn update(&self, change: impl Fn(Word) -> Option<Word>) -> Option<(Word, Word)> {
-        let mut seen = self.0.load(Relaxed);
-        for _ in 0..WORD_TRIES_MAX {
-            let before = Word::unpack(seen);
-            let after = change(before)?;
-            match self.0.compare_exchange_weak(seen, after.pack(), Relaxed, Relaxed) {
-                Ok(_) => return Some((before, after)),
-                Err(newer) => seen = newer,
-            }
-        }
-        None
+        let (before, after) = self.0.change(|seen| change(Word::unpack(seen)).map(Word::pack))?;
+        Some((Word::unpack(before), Word::unpack(after)))
     }
 }
 
@@ -576,14 +567,14 @@ mod tests {
     fn in_good_times_a_success_writes_nothing() {
         let breaker = open_at(ms(0));
         succeed(&breaker, ms(1000), None);
-        let easing = breaker.0.load(Relaxed);
+        let easing = breaker.0.get();
         succeed(&breaker, ms(2000), None);
-        assert_eq!(breaker.0.load(Relaxed), easing);
+        assert_eq!(breaker.0.get(), easing);
         succeed(&breaker, ms(5000), None);
-        let closed = breaker.0.load(Relaxed);
+        let closed = breaker.0.get();
         assert_ne!(closed, easing, "the end of the ramp is written once");
         succeed(&breaker, ms(6000), None);
-        assert_eq!(breaker.0.load(Relaxed), closed);
+        assert_eq!(breaker.0.get(), closed);
     }
 
     #[test]
@@ -880,7 +871,7 @@ mod tests {
                 prop_assert_eq!(breaker.admits(ms(now)), model.admits(now));
                 prop_assert_eq!(breaker.holds_back(ms(now), u64::MAX, &CONFIG),
                     model.phase == Phase::Easing && now - model.when < 4000);
-                let packed = breaker.0.load(Relaxed);
+                let packed = breaker.0.get();
                 prop_assert_eq!(Word::unpack(packed).pack(), packed);
             }
         }
@@ -906,11 +897,13 @@ mod tests {
         }
     }
 
-    /// Runs `work` in four threads that start together, and sums what they say.
+    const THREADS: u32 = 4;
+
+    /// Runs `work` in threads that start together, and sums what they say.
     fn together(work: impl Fn() -> usize + Sync) -> usize {
-        let start = Barrier::new(4);
+        let start = Barrier::new(THREADS as usize);
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
+            let threads: Vec<_> = (0..THREADS)
                 .map(|_| {
                     scope.spawn(|| {
                         start.wait();
@@ -922,12 +915,16 @@ mod tests {
         })
     }
 
+    /// So few that nobody can lose every try: each one lost is a change that another thread made.
+    const FAILURES_EACH: u32 = 20;
+    const _: () = assert!((THREADS - 1) * FAILURES_EACH < 64 && crate::limits::WORD_TRIES_MAX >= 64);
+
     #[test]
     fn shards_that_fail_together_open_it_once_and_claim_what_is_allowed() {
-        for _ in 0..50 {
+        for _ in 0..250 {
             let breaker = Breaker::new();
-            let config = BreakerConfig { failures: 400, ..CONFIG };
-            let fail = || (0..100).filter(|_| breaker.on_failure(ms(0), None, &config, 0).is_some()).count();
+            let config = BreakerConfig { failures: THREADS * FAILURES_EACH, ..CONFIG };
+            let fail = || (0..FAILURES_EACH).filter(|_| breaker.on_failure(ms(0), None, &config, 0).is_some()).count();
             assert_eq!(together(fail), 1, "no failure was lost, none counted twice");
             assert_eq!(together(|| breaker.claim_trial(ms(1000)).iter().count()), 1);
             assert_eq!(together(|| succeed(&breaker, ms(1000), None).iter().count()), 1, "one shard tells of it");

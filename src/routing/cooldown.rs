@@ -20,13 +20,12 @@
 //! Packed in one `AtomicU64` as 36 bits *until*, 22 bits *length*, 4 bits back-off, 2 bits kind, in ticks of 16.384 ms: coarse,
 //! as providers count in seconds. Until is rounded up: never early. Memory order and bounded loops as in the breaker.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::breaker::back_off;
 use crate::jsonrpc::MethodClass;
-use crate::limits::WORD_TRIES_MAX;
 use crate::time::Instant;
+use crate::word::SharedWord;
 
 /// How long providers are left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +100,7 @@ impl Cooldowns {
     #[inline]
     #[must_use]
     pub fn is_at_rest(&self, class: MethodClass) -> bool {
-        self.provider.0.load(Relaxed) | self.class(class).0.load(Relaxed) == 0
+        self.provider.0.get() | self.class(class).0.get() == 0
     }
 
     /// Whether calls of `class` are left alone now: the later of both; parked, whatever the class, once the provider is.
@@ -122,18 +121,18 @@ impl Cooldowns {
 
 /// One cooldown; see the module.
 #[derive(Debug, Default)]
-pub struct Cooldown(AtomicU64);
+pub struct Cooldown(SharedWord);
 
 impl Cooldown {
     #[must_use]
     pub const fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self(SharedWord::new(0))
     }
 
     /// Whether the provider is left alone now. Reads only.
     #[must_use]
     pub fn rests(&self, now: Instant) -> Option<Rest> {
-        let packed = self.0.load(Relaxed);
+        let packed = self.0.get();
         if packed == 0 {
             return None;
         }
@@ -176,34 +175,20 @@ impl Cooldown {
 
     /// A call sent at `sent` was answered.
     pub fn on_success(&self, now: Instant, sent: Instant) -> Option<RestChange> {
-        let mut seen = self.0.load(Relaxed);
-        for _ in 0..WORD_TRIES_MAX {
+        let (before, _) = self.0.change(|seen| {
             if seen == 0 {
                 return None;
             }
             let word = Word::unpack(seen);
-            if word.kind == Kind::None || floor(sent) < word.since() {
-                return None;
-            }
-            match self.0.compare_exchange_weak(seen, 0, Relaxed, Relaxed) {
-                // One that ran out has ended already: only its back-off was left.
-                Ok(_) => return (floor(now) < word.until).then_some(RestChange::Lifted),
-                Err(newer) => seen = newer,
-            }
-        }
-        None
+            (word.kind != Kind::None && floor(sent) >= word.since()).then_some(0)
+        })?;
+        // One that ran out has ended already: only its back-off was left.
+        (floor(now) < Word::unpack(before).until).then_some(RestChange::Lifted)
     }
 
     fn update(&self, change: impl Fn(Word) -> Option<Word>) -> Option<Rest> {
-        let mut seen = self.0.load(Relaxed);
-        for _ in 0..WORD_TRIES_MAX {
-            let after = change(Word::unpack(seen))?;
-            match self.0.compare_exchange_weak(seen, after.pack(), Relaxed, Relaxed) {
-                Ok(_) => return after.rest(),
-                Err(newer) => seen = newer,
-            }
-        }
-        None
+        let (_, after) = self.0.change(|seen| change(Word::unpack(seen)).map(Word::pack))?;
+        Word::unpack(after).rest()
     }
 }
 
@@ -415,7 +400,7 @@ mod tests {
                 if change == Some(RestChange::Lifted) {
                     prop_assert_eq!(cooldown.rests(now), None);
                 }
-                let word = cooldown.0.load(Relaxed);
+                let word = cooldown.0.get();
                 prop_assert_eq!(Word::unpack(word).pack(), word);
                 prop_assert!(Word::unpack(word).length <= Word::unpack(word).until);
             }

@@ -53,6 +53,7 @@ mod strategy;
 mod turns;
 mod window;
 
+pub use crate::bucket::{CHUNK_LIFE, Month};
 pub use attempt::{Attempt, Attempts, FIRST_SHARE, Failure, Loser, Reason, Redial, Shows, Step};
 pub use board::Board;
 pub use breaker::{Admission, Breaker, BreakerConfig, FailureCounts, TRIAL_LEASE, Transition, Trial};
@@ -64,7 +65,7 @@ pub use health::{Health, Next};
 pub use hedge::{HedgeBudget, HedgeConfig, Hedging, OUTRUNS_IN_A_ROW, Outruns};
 pub use latency::{AWAITED_US, EXPLORE_EVERY, Evidence, HALF_LIFE, Latencies, MASS_MIN};
 pub use learned::{BELIEFS, BeliefCells, CallFacts, Gap, Learned, LearnedConfig, Lesson, Needs};
-pub use outbound::{Allotment, CHUNK_LIFE, Full, Month, Outbound, OutboundConfig, Place, Plan, TuningConfig};
+pub use outbound::{Allotment, Full, Outbound, OutboundConfig, Place, Plan, TuningConfig};
 pub use probe::{Probe, ProbeConfig, ProbeEnd, Probes, Question};
 pub use promote::Promotions;
 pub use random::Random;

@@ -9,8 +9,8 @@
 //! is a small share ([`OutboundConfig::burst_percent`]).
 //!
 //! **Chunks.** At 50,000 calls a second the shards must not fight over one line for each. A shard takes several calls at once from
-//! the shared meter and spends them from its own [`Allotment`]: at most what the rate yields in [`CHUNK_LIFE`], and none
-//! below 200 a second, where each call is taken by itself. What is taken may be sent up to that much later, so that
+//! the shared meter and spends them from its own [`Allotment`]: at most what the rate yields in
+//! [`CHUNK_LIFE`](super::CHUNK_LIFE), and none below 200 a second, where each call is taken by itself. What is taken may be sent up to that much later, so that
 //! a second of sending draws on 1.01 seconds of taking: the refill is divided by as much, and the promise holds. A chunk that is not
 //! spent in time is given back with the next one and the next one is half as large; one that is spent doubles. The month is
 //! counted in such chunks, too, so that it may read a little high and never low.
@@ -23,22 +23,18 @@
 //! is a function of time, and nobody writes it.
 //!
 //! **Order of taking**: in flight, calls, units, month. What a later one refuses, the earlier ones get back. Memory order: relaxed as in
-//! the breaker, each word is all there is to know. A loop that loses [`WORD_TRIES_MAX`] times refuses: never more than the plan.
+//! the breaker, each word is all there is to know. A loop that loses too often refuses: never more than the plan.
 //!
 //! Left out: waiting for room (another provider is asked instead), and keeping the month's count across restarts: the ledger
 //! reads [`Outbound::month_used`] and hands it back with [`Outbound::restore_month`].
 
-mod meter;
 mod tuning;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-
-use self::meter::{Chunk, Meter, Rate};
 use self::tuning::{Tuning, WHOLE};
-use crate::limits::{OUTBOUND_MONTH_CHUNK_PART, WORD_TRIES_MAX};
+use crate::bucket::{CHUNK_LIFE_TICKS, Chunk, Meter, Month, MonthChunk, MonthCount, Places, Rate, SECOND};
+use crate::limits::CHUNKED_FROM;
 use crate::time::Instant;
 
-pub use self::meter::CHUNK_LIFE;
 pub use self::tuning::TuningConfig;
 
 /// What was bought, and how it is used. Nothing is limited by default: only the operator knows the plan.
@@ -80,22 +76,6 @@ impl Default for OutboundConfig {
     }
 }
 
-/// Which month of the plan it is. Counted by whoever knows the calendar and the day on which the vendor bills.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Month {
-    /// Grows by one with each.
-    pub number: u16,
-    /// When the next one begins, as far as is known: counting begins anew at that moment without being told.
-    pub ends: Option<Instant>,
-}
-
-impl Month {
-    fn number_at(self, now: Instant) -> u16 {
-        let over = self.ends.is_some_and(|ends| now >= ends);
-        self.number.wrapping_add(over.into())
-    }
-}
-
 /// Why a call may not be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
@@ -126,7 +106,7 @@ pub struct Outbound {
     units: Meter,
     month: MonthCount,
     tuning: Tuning,
-    in_flight: AtomicU32,
+    in_flight: Places,
 }
 
 /// What one shard has taken from one provider's [`Outbound`] and not yet spent.
@@ -134,9 +114,7 @@ pub struct Outbound {
 pub struct Allotment {
     calls: Chunk,
     units: Chunk,
-    month: Chunk,
-    /// The month that `month` was counted in.
-    month_number: u16,
+    month: MonthChunk,
 }
 
 /// A config made ready to be kept to: one for each provider and snapshot, so that no call divides.
@@ -162,9 +140,19 @@ impl Plan {
 
 impl Rates {
     fn new(config: &OutboundConfig, tuned: u32) -> Self {
-        let rate = |plan| Rate::new(plan, config.burst_percent, tuned);
+        let rate = |plan| rate(plan, config.burst_percent, tuned);
         Self { calls: config.calls_per_second.map(rate), units: config.units_per_second.map(rate) }
     }
+}
+
+/// `plan` a second, of which `tuned` thousandths are used, in any second of any beginning.
+fn rate(plan: u32, burst_percent: u32, tuned: u32) -> Rate {
+    let used = (u64::from(plan) * u64::from(tuned) / 1000).max(u64::from(plan > 0));
+    let burst = (used * u64::from(burst_percent.min(50)) / 100).max(1).min(used);
+    let refill = used + 1 - burst;
+    let chunked = used >= u64::from(CHUNKED_FROM);
+    let drawn_on = if chunked { SECOND + CHUNK_LIFE_TICKS } else { SECOND };
+    Rate::new(drawn_on.div_ceil(refill), burst, chunked)
 }
 
 /// A place in flight, to be handed in with [`Outbound::leave`] when the call has ended.
@@ -181,9 +169,9 @@ impl Outbound {
         Self {
             calls: Meter::new(),
             units: Meter::new(),
-            month: MonthCount(AtomicU64::new(0)),
+            month: MonthCount::new(),
             tuning: Tuning::new(),
-            in_flight: AtomicU32::new(0),
+            in_flight: Places::new(),
         }
     }
 
@@ -195,18 +183,18 @@ impl Outbound {
         if !config.is_limited() {
             return None;
         }
-        if config.in_flight.is_some_and(|most| self.in_flight.load(Relaxed) >= most) {
+        if config.in_flight.is_some_and(|most| self.in_flight.taken() >= most) {
             return Some(Full::InFlight);
         }
         let rates = self.rates(now, plan);
-        if rates.calls.is_some_and(|rate| !self.calls.has(now, 1, rate, &own.calls)) {
+        if rates.calls.as_ref().is_some_and(|rate| !self.calls.has(now, 1, rate, &own.calls)) {
             return Some(Full::Calls);
         }
-        if rates.units.is_some_and(|rate| !self.units.has(now, units, rate, &own.units)) {
+        if rates.units.as_ref().is_some_and(|rate| !self.units.has(now, units, rate, &own.units)) {
             return Some(Full::Units);
         }
         let month = plan.month.number_at(now);
-        let used_up = config.units_per_month.is_some_and(|most| !self.month.has(now, units, most, month, own));
+        let used_up = config.units_per_month.is_some_and(|most| !self.month.has(now, units, most, month, &own.month));
         used_up.then_some(Full::Month)
     }
 
@@ -219,22 +207,25 @@ impl Outbound {
         let rates = self.rates(now, plan);
         let month = plan.month.number_at(now);
         let place = self.enter(config.in_flight).ok_or(Full::InFlight)?;
-        if rates.calls.is_some_and(|rate| !self.calls.take(now, 1, rate, &mut own.calls)) {
+        if rates.calls.as_ref().is_some_and(|rate| !self.calls.take(now, 1, rate, &mut own.calls)) {
             self.leave(place);
             return Err(Full::Calls);
         }
-        let refused = if rates.units.is_some_and(|rate| !self.units.take(now, units, rate, &mut own.units)) {
+        let refused = if rates.units.as_ref().is_some_and(|rate| !self.units.take(now, units, rate, &mut own.units)) {
             Full::Units
-        } else if config.units_per_month.is_some_and(|most| !self.month.take(now, units, most, month, own)) {
+        } else if config
+            .units_per_month
+            .is_some_and(|most| self.month.take(now, units, most, month, &mut own.month).is_none())
+        {
             if rates.units.is_some() {
-                self.units.give_back(units, &own.units);
+                self.units.give_back(now, units, &mut own.units);
             }
             Full::Month
         } else {
             return Ok(place);
         };
         if rates.calls.is_some() {
-            self.calls.give_back(1, &own.calls);
+            self.calls.give_back(now, 1, &mut own.calls);
         }
         self.leave(place);
         Err(refused)
@@ -244,7 +235,7 @@ impl Outbound {
     #[expect(clippy::needless_pass_by_value, reason = "a place is handed in once")]
     pub fn leave(&self, place: Place) {
         if place.counted {
-            self.in_flight.fetch_sub(1, Relaxed);
+            self.in_flight.leave();
         }
     }
 
@@ -264,7 +255,7 @@ impl Outbound {
     /// Calls under way, where they are limited.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.in_flight.taken()
     }
 
     /// Units of the month counted so far, for the ledger and for pages.
@@ -289,71 +280,7 @@ impl Outbound {
         let Some(most) = most else {
             return Some(Place { counted: false });
         };
-        let mut seen = self.in_flight.load(Relaxed);
-        for _ in 0..WORD_TRIES_MAX {
-            if seen >= most {
-                return None;
-            }
-            match self.in_flight.compare_exchange_weak(seen, seen + 1, Relaxed, Relaxed) {
-                Ok(_) => return Some(Place { counted: true }),
-                Err(newer) => seen = newer,
-            }
-        }
-        None
-    }
-}
-
-/// Units used in a month: 16 bits of its number, 48 of the count. A shard that still believes in last month counts in this one.
-#[derive(Debug, Default)]
-struct MonthCount(AtomicU64);
-
-const USED_MAX: u64 = (1 << 48) - 1;
-
-impl MonthCount {
-    fn has(&self, now: Instant, units: u32, most: u64, month: u16, own: &Allotment) -> bool {
-        let (number, used) = Self::read(self.0.load(Relaxed), month);
-        let counted = own.month_number == number && own.month.has(now, units.into());
-        counted || used.saturating_add(units.into()) <= most.min(USED_MAX)
-    }
-
-    fn take(&self, now: Instant, units: u32, most: u64, month: u16, own: &mut Allotment) -> bool {
-        let (number, _) = Self::read(self.0.load(Relaxed), month);
-        if own.month_number != number {
-            // What was counted ahead stays with its month.
-            (own.month, own.month_number) = (Chunk::default(), number);
-        }
-        let most = most.min(USED_MAX);
-        own.month.take(now, units.into(), most / OUTBOUND_MONTH_CHUNK_PART, |wanted, back| {
-            self.update(number, |used| used.saturating_sub(back).checked_add(wanted).filter(|used| *used <= most))
-        })
-    }
-
-    fn used(&self, month: u16) -> u64 {
-        Self::read(self.0.load(Relaxed), month).1
-    }
-
-    fn restore(&self, used: u64, month: u16) {
-        self.update(month, |counted| Some(counted.saturating_add(used).min(USED_MAX)));
-    }
-
-    fn update(&self, month: u16, change: impl Fn(u64) -> Option<u64>) -> bool {
-        let mut seen = self.0.load(Relaxed);
-        for _ in 0..WORD_TRIES_MAX {
-            let (number, used) = Self::read(seen, month);
-            let Some(used) = change(used) else { return false };
-            match self.0.compare_exchange_weak(seen, used | u64::from(number) << 48, Relaxed, Relaxed) {
-                Ok(_) => return true,
-                Err(newer) => seen = newer,
-            }
-        }
-        false
-    }
-
-    /// The month that counts and what is used of it: the word's, unless `month` is a later one. Numbers go round.
-    const fn read(word: u64, month: u16) -> (u16, u64) {
-        let number = (word >> 48) as u16;
-        let later = month.wrapping_sub(number);
-        if later != 0 && later < u16::MAX / 2 { (month, 0) } else { (number, word & USED_MAX) }
+        self.in_flight.enter(most).then_some(Place { counted: true })
     }
 }
 
@@ -368,7 +295,7 @@ mod tests {
     use super::super::random::Random;
     use super::*;
 
-    const NO_MONTH: Month = Month { number: 0, ends: None };
+    const NO_MONTH: Month = Month { number: 0, ends: None, next: 30 };
 
     fn us(us: u64) -> Instant {
         Instant::from_micros(us)
@@ -558,7 +485,7 @@ mod tests {
     #[test]
     fn a_month_is_never_overrun_and_the_next_begins_by_itself() {
         let config = OutboundConfig { units_per_month: Some(1_000_000), ..OutboundConfig::DEFAULT };
-        let month = Month { number: 24_311, ends: Some(us(3_000_000_000)) };
+        let month = Month { number: 24_311, ends: Some(us(3_000_000_000)), next: 24_341 };
         let (outbound, mut random) = (Outbound::new(), Random::new(1));
         outbound.restore_month(200_000, month);
         let mut own = vec![Allotment::default(); 8];

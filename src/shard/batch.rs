@@ -5,12 +5,15 @@ use std::rc::Rc;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::door::{self, Ask, Said};
+use super::door::{Ask, Said};
+use super::metering;
 use super::place::Route;
 use super::serve::Visit;
 use super::upstream::Upstream;
 use super::upstream::exchange::Uncollected;
+use super::websocket::Caller;
 use crate::jsonrpc::{Item, Reason, Refusal, write_error};
+use crate::limits;
 
 /// What one item leaves.
 #[derive(Default)]
@@ -26,6 +29,7 @@ pub(crate) async fn assemble(
     visit: &Visit,
     route: &Route,
     items: Vec<Item<'_>>,
+    caller: Option<&Caller>,
     out: &mut Vec<u8>,
 ) -> Option<Rc<Upstream>> {
     let config = &visit.view.snapshot.config.rpc;
@@ -33,7 +37,7 @@ pub(crate) async fn assemble(
     // Futures of one size on the heap, one an item: a batch is not the path that allocates nothing.
     let room = Room(Cell::new(config.batch_bytes_max));
     let mut parts = stream::iter(items)
-        .map(|item| Box::pin(answer(visit, route, item, &room)))
+        .map(|item| Box::pin(answer(visit, route, item, caller, &room)))
         .buffered(config.batch_in_flight_max);
     while let Some(part) = parts.next().await {
         if !part.text.is_empty() {
@@ -62,9 +66,8 @@ impl Room {
     }
 }
 
-fn too_large(visit: &Visit, text: &mut Vec<u8>, id: &[u8]) {
-    fail(visit, text, id, Reason::AnswerTooLarge, "the batch's answer would be larger than allowed");
-}
+const TOO_LARGE: (Reason, &str) = (Reason::AnswerTooLarge, "the batch's answer would be larger than allowed");
+const CUT_SHORT: (Reason, &str) = (Reason::NoProvider, "the answer was cut short");
 
 /// Puts a failure of ours in the place of whatever `text` holds.
 fn fail(visit: &Visit, text: &mut Vec<u8>, id: &[u8], reason: Reason, message: &str) {
@@ -73,38 +76,47 @@ fn fail(visit: &Visit, text: &mut Vec<u8>, id: &[u8], reason: Reason, message: &
     write_error(text, id, reason, message);
 }
 
-async fn answer(visit: &Visit, route: &Route, item: Item<'_>, room: &Room) -> Part {
+async fn answer(visit: &Visit, route: &Route, item: Item<'_>, caller: Option<&Caller>, room: &Room) -> Part {
     let call = match item {
         Ok(call) => call,
         Err(refusal) => return refused(visit, &refusal),
     };
     let notification = call.id.is_none();
     let id = call.id.unwrap_or(b"null");
-    let ask = Ask::new(route, call, false);
-    let answer = door::answer(&visit.shard, &visit.view, &ask).await;
+    let ask = Ask { caller, ..Ask::new(route, call, false) };
+    let (answer, mut metered) = metering::answer(visit, &ask).await;
     let mut part = Part { text: visit.shard.buffers.take(), provider: answer.provider };
+    // What becomes of the answer here, where that is a failure.
+    let mut failed = None;
     match answer.said {
         // What a notification brought is not told.
         _ if notification => {}
         Said::Whole(whole) => {
             whole.write(&mut part.text, id);
             visit.shard.buffers.give(whole.buffer);
-            if !room.take(part.text.len()) {
-                too_large(visit, &mut part.text, id);
-            }
+            // What has been done, a subscription begun, is told: the failure in its place would be longer.
+            let is_small = part.text.len() <= id.len() + limits::BATCH_SMALL_BYTES;
+            failed = (!room.take(part.text.len()) && !is_small).then_some(TOO_LARGE);
         }
         Said::Streamed(mut streamed) => {
             let patience = visit.view.snapshot.config.upstream.progress_timeout;
             let pay = |bytes| room.take(bytes);
-            match streamed.collect(&visit.shard, &mut part.text, patience, pay).await {
-                Ok(()) => {}
-                Err(Uncollected::TooLarge) => too_large(visit, &mut part.text, id),
-                Err(Uncollected::Lost) => {
-                    fail(visit, &mut part.text, id, Reason::NoProvider, "the answer was cut short");
-                }
-            }
+            failed = match streamed.collect(&visit.shard, &mut part.text, patience, pay).await {
+                Ok(()) => None,
+                Err(Uncollected::TooLarge) => Some(TOO_LARGE),
+                Err(Uncollected::Lost) => Some(CUT_SHORT),
+            };
         }
         Said::Failed { reason, message } => fail(visit, &mut part.text, id, reason, message),
+    }
+    if let Some((reason, message)) = failed {
+        fail(visit, &mut part.text, id, reason, message);
+    }
+    if let Some(metered) = &mut metered {
+        if let Some((reason, _)) = failed {
+            metered.failed(reason);
+        }
+        metered.sent(part.text.len() as u64);
     }
     part
 }

@@ -28,6 +28,7 @@ impl Candidates<'_> {
         }
         match slot.footing.get().for_class(self.ask.info.class) {
             Footing::OutOfStep if self.is_of_settled_blocks(slot) => Footing::InStep,
+            Footing::InStep if self.is_behind_session(slot) => Footing::OutOfStep,
             footing => footing,
         }
     }
@@ -36,6 +37,29 @@ impl Candidates<'_> {
     #[cold]
     fn is_of_settled_blocks(&self, slot: &ProviderSlot) -> bool {
         slot.settled.get().zip(self.ask.newest_block()).is_some_and(|(settled, newest)| newest <= settled)
+    }
+}
+
+impl Candidates<'_> {
+    /// Whether nothing stands against a provider but what this call asks for.
+    pub(crate) fn can_be_home(&self, provider: usize, now: Instant) -> bool {
+        let slot = &self.chain.upstreams[provider].slot;
+        slot.standing.gate(now) == Gate::Open && self.footing(slot) == Footing::InStep
+    }
+
+    /// Whether it is not known to have what the call's session has seen, and the call may ask about that.
+    #[inline]
+    fn is_behind_session(&self, slot: &ProviderSlot) -> bool {
+        self.ask.caller.is_some_and(|caller| {
+            let newest = slot.newest.get();
+            newest.is_some_and(|newest| newest < caller.floor() && self.may_need_beyond(newest))
+        })
+    }
+
+    #[cold]
+    fn may_need_beyond(&self, newest: u64) -> bool {
+        let depends = Footing::OutOfStep.for_class(self.ask.info.class) == Footing::OutOfStep;
+        depends && self.ask.newest_block().is_none_or(|named| named > newest)
     }
 }
 
@@ -65,7 +89,7 @@ impl Providers for Candidates<'_> {
             weight: upstream.weight.get(),
             in_flight: upstream.in_flight.get(),
             supports: gap != Some(Gap::Method),
-            room: upstream.pool.has_room() && upstream.plan_has_room(self.ask.info, now),
+            room: upstream.has_room(now) && upstream.plan_has_room(self.ask.info, &self.ask.call.method, now),
         }
     }
 

@@ -7,15 +7,22 @@
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::place::{self, KnownRoute, Place};
+use super::access::Peer;
+use super::arrive;
+use super::place::{self, KnownRoute, Place, Route};
+use super::tenants::{Denied, Guest};
 use super::timers::{Elapsed, Timer};
 use super::transport::Transport;
 use super::view::View;
 use super::{Shard, on_heap};
-use crate::http::{CONTINUE, ChunkError, Decoder, Framing, HeadError, HeadReader, RequestHead};
+use crate::http::{CONTINUE, ChunkError, Decoder, Framing, HeadError, HeadReader, Known, RequestHead, path_key};
 use crate::limits;
+use crate::link::Over;
+use crate::source;
+use crate::tenant::{Account, KeyPlaces, Visit};
 use crate::time::Instant;
 
 /// How long a client may take for what.
@@ -33,7 +40,12 @@ pub(crate) struct Client {
     /// Read, and not yet part of a request.
     input: Vec<u8>,
     heads: HeadReader<RequestHead, KnownRoute>,
+    /// Whose connection it is, as the socket or a PROXY header says.
+    connected: IpAddr,
+    /// Whose request it is: another's, where a balancer says so.
     pub(crate) address: IpAddr,
+    /// Who was let in last.
+    guest: Option<Box<Guest>>,
     /// Bytes sent since the connection began.
     sent: u64,
     /// It has let us wait for too long: nothing more is waited for.
@@ -102,11 +114,42 @@ impl Message {
 
 impl Client {
     pub(crate) fn new(transport: Transport, timer: Timer, address: IpAddr) -> Self {
-        Self { transport, timer, input: Vec::new(), heads: HeadReader::default(), address, sent: 0, given_up: false }
+        Self {
+            transport,
+            timer,
+            input: Vec::new(),
+            heads: HeadReader::default(),
+            connected: address,
+            address,
+            guest: None,
+            sent: 0,
+            given_up: false,
+        }
     }
 
     pub(crate) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Whether a send to it did not end in time: part of what was said may be missing, and nothing may follow.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// Finds out whose request `head` is, where a balancer's word on that counts.
+    pub(crate) fn locate(&mut self, view: &View, head: &RequestHead) {
+        let balancers = &view.snapshot.config.listen.forwarded_for_from;
+        self.address = if balancers.is_empty() || !arrive::contains(balancers, self.connected) {
+            self.connected
+        } else {
+            let head = &self.input[..head.head_bytes];
+            source::forwarded_client(head, self.connected, |address| arrive::contains(balancers, address))
+        };
+    }
+
+    /// Whose requests over HTTP these are.
+    pub(crate) fn peer(&self) -> Peer {
+        Peer { address: self.address, over: Over::Http }
     }
 
     /// The next request's head; its bytes stay in [`Client::head_bytes`] until the body is taken.
@@ -143,6 +186,42 @@ impl Client {
         place
     }
 
+    /// Lets in whoever the present head, `head`, is from, for calls to `route`; nobody in particular where the node has no
+    /// tenants.
+    #[inline]
+    pub(crate) fn admit(
+        &mut self,
+        shard: &Shard,
+        view: &View,
+        head: &RequestHead,
+        route: &Route,
+    ) -> Result<Option<Rc<Account>>, Denied> {
+        if shard.tenants.is_open() { Ok(None) } else { self.admit_guest(shard, view, head, route).map(Some) }
+    }
+
+    fn admit_guest(
+        &mut self,
+        shard: &Shard,
+        view: &View,
+        head: &RequestHead,
+        route: &Route,
+    ) -> Result<Rc<Account>, Denied> {
+        let bytes = &*self.input;
+        let places = KeyPlaces {
+            path: path_key(head.path.of(bytes)),
+            query: head.query.map(|query| query.of(bytes)),
+            key_field: head.header(bytes, Known::LivechainKey),
+            authorization: head.header(bytes, Known::Authorization),
+        };
+        let visit = Visit {
+            chain: &route.chain.entry.name,
+            region: &view.snapshot.config.node.region,
+            origin: head.header(bytes, Known::Origin),
+            client: self.address,
+        };
+        shard.tenants.admit(&mut self.guest, &places, &visit, &shard.clock)
+    }
+
     /// The bytes that the spans of the present head point into.
     pub(crate) fn head_bytes(&self) -> &[u8] {
         &self.input
@@ -177,37 +256,53 @@ impl Client {
     }
 
     /// Sends all of `buffer` and recycles it. The time allowed grows with the size, a window for each piece.
-    pub(crate) async fn send(&mut self, shard: &Shard, buffer: Vec<u8>, patience: Patience) -> Result<(), End> {
+    pub(crate) fn send(
+        &mut self,
+        shard: &Shard,
+        buffer: Vec<u8>,
+        patience: Patience,
+    ) -> impl Future<Output = Result<(), End>> {
         let windows = u32::try_from(1 + buffer.len() / limits::READ_BYTES_MAX).unwrap_or(u32::MAX);
         let deadline = shard.clock.now() + patience.body.saturating_mul(windows);
         shard.counters.bytes_out.add(buffer.len() as u64);
         self.sent += buffer.len() as u64;
-        let sending = async {
-            if buffer.len() <= limits::ANSWER_UNAWAITED_BYTES_MAX {
-                return self.transport.send(buffer).await;
+        // What it was made from is not held: every connection's task has room for this future, idle or not.
+        async move {
+            let sending = async {
+                if buffer.len() <= limits::ANSWER_UNAWAITED_BYTES_MAX {
+                    return self.transport.send(buffer).await;
+                }
+                let (result, buffer) = self.transport.write_all(buffer).await;
+                result.map(|()| Some(buffer))
+            };
+            let sent = self.timer.limit(deadline, sending).await;
+            self.given_up |= sent.is_err();
+            if let Some(buffer) = sent?? {
+                shard.buffers.give(buffer);
             }
-            let (result, buffer) = self.transport.write_all(buffer).await;
-            result.map(|()| Some(buffer))
-        };
-        let sent = self.timer.limit(deadline, sending).await;
-        self.given_up |= sent.is_err();
-        if let Some(buffer) = sent?? {
-            shard.buffers.give(buffer);
+            Ok(())
         }
-        Ok(())
     }
 
     /// Waits until the client has what was sent, before the connection is let go.
     pub(crate) async fn flush(&mut self, shard: &Shard, patience: Patience) {
         if !self.transport.is_sent() && !self.given_up {
             let deadline = shard.clock.now() + patience.body;
-            let _ = self.timer.limit(deadline, self.transport.send(Vec::new())).await;
+            let sent = self.timer.limit(deadline, self.transport.send(Vec::new())).await;
+            self.given_up |= sent.is_err();
+        }
+        if !self.given_up && self.transport.has_goodbye() {
+            let goodbye = on_heap(|| self.transport.say_goodbye());
+            let _ = self.timer.limit(shard.clock.now() + limits::LINGER, goodbye).await;
         }
     }
 
     /// Ends the connection so that the client reads the last answer: says so, then lets pass what still comes, for a
     /// while. Closing at once with bytes unread would make the kernel reset the connection and lose the answer.
     pub(crate) async fn finish(&mut self, shard: &Shard) {
+        if self.given_up {
+            return;
+        }
         let deadline = shard.clock.now() + limits::LINGER;
         let drain = async {
             self.transport.finish().await;
@@ -238,8 +333,22 @@ impl Client {
         self.input.drain(..bytes);
     }
 
+    /// Gives back what a socket that waits does not need: the last head, and room that nothing is in.
+    pub(crate) fn rest(&mut self, shard: &Shard) {
+        self.heads = HeadReader::default();
+        if self.input.is_empty() {
+            shard.buffers.give(std::mem::take(&mut self.input));
+        } else if self.input.len() <= limits::BUFFER_BYTES {
+            // The beginning of a message behind a large one.
+            self.input.shrink_to(limits::BUFFER_BYTES);
+        }
+    }
+
     /// Reads what has come, 0 at the end.
-    pub(crate) async fn read_on(&mut self) -> Result<usize, End> {
+    pub(crate) async fn read_on(&mut self, shard: &Shard) -> Result<usize, End> {
+        if self.input.capacity() == 0 {
+            self.input = shard.buffers.take();
+        }
         Ok(self.transport.read_into(&mut self.input, limits::READ_BYTES_MAX).await?)
     }
 

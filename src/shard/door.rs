@@ -18,10 +18,12 @@ use super::report::Pending;
 use super::upstream::Upstream;
 use super::upstream::exchange::{self, ExchangeError, Streamed};
 use super::view::View;
+use super::websocket::Caller;
 use super::{Shard, on_heap};
-use crate::jsonrpc::{self, BlockFacts, ChainNumbers, FilterRole, IdMatch, MethodInfo, Reason, TransactionHash};
+use crate::jsonrpc::{self, BlockFacts, ChainNumbers, Class, FilterRole, IdMatch, MethodInfo, Reason, TransactionHash};
 use crate::link::Outcome;
-use crate::routing::{self, Attempts, Demand, Redial, Step};
+use crate::routing::{self, Attempts, Demand, Footing, Gate, Providers, Redial, Step};
+use crate::tenant::Refused;
 use crate::time::Instant;
 
 /// A call and where it may go.
@@ -37,6 +39,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) blocks: OnceCell<BlockFacts>,
     /// A provider refused our credentials for it.
     pub(crate) refused: Cell<bool>,
+    /// The message of a WebSocket that it came in.
+    pub(crate) caller: Option<&'a Caller>,
 }
 
 /// What came of a call.
@@ -47,6 +51,8 @@ pub(crate) struct Answer {
     pub(crate) attempts: u8,
     /// Empty unless it was asked for.
     pub(crate) trace: Vec<Trace>,
+    /// The key's quota that refused it.
+    pub(crate) refused: Option<Refused>,
 }
 
 pub(crate) enum Said {
@@ -60,6 +66,8 @@ pub(crate) struct Whole {
     pub(crate) buffer: Vec<u8>,
     pub(crate) range: Range<usize>,
     pub(crate) id: IdMatch,
+    /// Of the provider's error that it is; none: a result.
+    pub(crate) class: Option<Class>,
 }
 
 /// One attempt, for whoever wants to see it.
@@ -77,7 +85,13 @@ fn transaction(ask: &Ask<'_>) -> Option<TransactionHash> {
 impl<'a> Ask<'a> {
     pub(crate) fn new(route: &'a Route, call: jsonrpc::Call<'a>, trace: bool) -> Self {
         let info = jsonrpc::info(&call.method);
-        Self { route, call, info, trace, probe: None, blocks: OnceCell::new(), refused: Cell::new(false) }
+        let (blocks, refused) = (OnceCell::new(), Cell::new(false));
+        Self { route, call, info, trace, probe: None, blocks, refused, caller: None }
+    }
+
+    /// One that came in a message of a WebSocket.
+    pub(crate) fn of_caller(route: &'a Route, call: jsonrpc::Call<'a>, caller: &'a Caller) -> Self {
+        Self { caller: Some(caller), ..Self::new(route, call, false) }
     }
 
     /// The node's own question to the provider that `route` names.
@@ -94,7 +108,7 @@ impl<'a> Ask<'a> {
 impl Whole {
     /// All of `buffer`.
     pub(crate) fn of(buffer: Vec<u8>) -> Self {
-        Self { range: 0..buffer.len(), buffer, id: IdMatch::Exact }
+        Self { range: 0..buffer.len(), buffer, id: IdMatch::Exact, class: None }
     }
 
     /// The reply as it is sent to a client whose call had `id`.
@@ -104,12 +118,17 @@ impl Whole {
 }
 
 impl Answer {
-    fn failed(reason: Reason, message: &'static str) -> Self {
-        Self { said: Said::Failed { reason, message }, provider: None, attempts: 0, trace: Vec::new() }
+    pub(crate) fn failed(reason: Reason, message: &'static str) -> Self {
+        Self::of(Said::Failed { reason, message })
     }
 
-    fn own(buffer: Vec<u8>) -> Self {
-        Self { said: Said::Whole(Whole::of(buffer)), provider: None, attempts: 0, trace: Vec::new() }
+    pub(crate) fn own(buffer: Vec<u8>) -> Self {
+        Self::of(Said::Whole(Whole::of(buffer)))
+    }
+
+    /// Nobody was asked.
+    const fn of(said: Said) -> Self {
+        Self { said, provider: None, attempts: 0, trace: Vec::new(), refused: None }
     }
 }
 
@@ -120,7 +139,10 @@ pub(crate) async fn answer(shard: &Shard, view: &View, ask: &Ask<'_>) -> Answer 
         return Answer::failed(Reason::MethodBlocked, "this method is blocked here");
     }
     if info.subscription {
-        return Answer::failed(Reason::MethodUnknown, "subscriptions are not served yet");
+        return match ask.caller {
+            Some(caller) => on_heap(|| caller.answer(view, ask)).await,
+            None => Answer::failed(Reason::MethodUnknown, "subscriptions need a WebSocket"),
+        };
     }
     if let Some(local) = info.local {
         let config = &ask.route.chain.entry.config;
@@ -147,8 +169,8 @@ pub(crate) async fn answer(shard: &Shard, view: &View, ask: &Ask<'_>) -> Answer 
     }
 }
 
-/// Asks what `ask` says, and answers nothing here: what the provider says is what is wanted.
-pub(crate) async fn probe(shard: &Shard, view: &View, ask: &Ask<'_>) -> Answer {
+/// Asks what `ask` says, and answers nothing here: what a provider says is what is wanted.
+pub(crate) async fn ask_providers(shard: &Shard, view: &View, ask: &Ask<'_>) -> Answer {
     attempt(shard, view, ask, ask.call.raw, ask.route.only).await
 }
 
@@ -167,11 +189,16 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
     if spreads {
         shard.hedges.borrow_mut().on_call(&view.snapshot.config.hedging.by);
     }
+    let mut home = if only.is_none() { home(&call) } else { None };
     let mut progress = Progress { attempts, trace: Vec::new() };
     // Ends: `Attempts` gives up after its last attempt.
     loop {
         let now = shard.clock.now();
-        let attempt = match progress.attempts.next(now, &mut chain.ranker.borrow_mut(), &call.candidates()) {
+        let step = match home.take() {
+            Some(home) => Step::Try(progress.attempts.at_home(now, home, &call.candidates())),
+            None => progress.attempts.next(now, &mut chain.ranker.borrow_mut(), &call.candidates()),
+        };
+        let attempt = match step {
             Step::Try(attempt) => attempt,
             // A round ends with nothing under way.
             Step::Wait => return give_up(progress, routing::Reason::NoProvider),
@@ -180,16 +207,37 @@ async fn attempt(shard: &Shard, view: &View, ask: &Ask<'_>, body: &[u8], only: O
         let (sent, judged) = race::round(&call, &mut progress, attempt, now).await;
         let provider = Rc::clone(&sent.upstream);
         if let Some(said) = call.ended(&mut progress, sent, judged) {
+            if let Some(caller) = ask.caller {
+                caller.settle(provider.slot.number);
+            }
             let attempts = progress.attempts.made();
-            return Answer { said, provider: Some(provider), attempts, trace: progress.trace };
+            return Answer { said, provider: Some(provider), attempts, trace: progress.trace, refused: None };
         }
     }
+}
+
+/// The provider that the call's session lives at, where it has one and it can be asked. Once something stands against it, the
+/// session moves with all its calls.
+fn home(call: &Call<'_>) -> Option<usize> {
+    let (caller, chain) = (call.ask.caller?, &call.ask.route.chain);
+    let slot = caller.home()?;
+    let position = chain.upstreams.iter().position(|upstream| upstream.slot.number == slot);
+    let (candidates, now) = (call.candidates(), call.shard.clock.now());
+    if !position.is_some_and(|position| candidates.can_be_home(position, now)) {
+        caller.leave_home();
+        return None;
+    }
+    // What it cannot do for this call alone, it does not leave for.
+    position.filter(|position| {
+        let facts = candidates.facts(*position, now);
+        facts.gate == Gate::Open && facts.footing == Footing::InStep && facts.supports && facts.room
+    })
 }
 
 /// One attempt at `upstream`, until `deadline`.
 pub(super) async fn try_one(call: &Call<'_>, upstream: Rc<Upstream>, deadline: Instant, mut redial: Redial) -> Judged {
     let Call { shard, ask, body, .. } = *call;
-    let Some(in_flight) = upstream.enter(ask.info, shard.clock.now()) else {
+    let Some(in_flight) = upstream.enter(ask.info, &ask.call.method, shard.clock.now()) else {
         return judge::no_reply(ask, &ExchangeError::Full, ask.patience(call.view));
     };
     let mut reply = exchange::exchange(shard, &upstream, body, deadline).await;
@@ -249,7 +297,7 @@ fn give_up(progress: Progress, reason: routing::Reason) -> Answer {
     if reason != routing::Reason::MethodUnknown
         && let Some((provider, whole)) = attempts.into_relayable()
     {
-        return Answer { said: Said::Whole(whole), provider: Some(provider), attempts: made, trace };
+        return Answer { said: Said::Whole(whole), provider: Some(provider), attempts: made, trace, refused: None };
     }
     let (reason, message) = match reason {
         routing::Reason::NoProvider => (Reason::NoProvider, "no provider could answer"),
@@ -257,5 +305,5 @@ fn give_up(progress: Progress, reason: routing::Reason) -> Answer {
         routing::Reason::Capacity => (Reason::Capacity, "this node has no room for another call"),
         routing::Reason::MethodUnknown => (Reason::MethodUnknown, "no provider has this method"),
     };
-    Answer { said: Said::Failed { reason, message }, provider: None, attempts: made, trace }
+    Answer { said: Said::Failed { reason, message }, provider: None, attempts: made, trace, refused: None }
 }

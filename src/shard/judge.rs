@@ -12,11 +12,12 @@ use super::lessons::Taught;
 use super::race::Call;
 use super::upstream::Upstream;
 use super::upstream::exchange::{Content, ExchangeError, Reply, Streamed};
+use super::upstream::socket::OpenError;
 use crate::jsonrpc::{
-    self, Action, Class, Evidence, IdMatch, MethodClass, Prefix, PrefixKind, ReplyError, TransactionHash, classify,
-    classify_http,
+    self, Action, Class, Evidence, IdMatch, MethodClass, MethodInfo, Prefix, PrefixKind, ReplyError, TransactionHash,
+    classify, classify_http,
 };
-use crate::link::Outcome;
+use crate::link::{Outcome, ProviderSlot};
 use crate::routing::{FIRST_SHARE, Failure, Health, Next};
 
 /// An attempt's end.
@@ -85,10 +86,31 @@ pub(crate) fn no_reply(ask: &Ask<'_>, error: &ExchangeError, deadline: Duration)
         ExchangeError::Full | ExchangeError::Stale { .. } => None,
         ExchangeError::Late { had } | ExchangeError::Unconnected { had } if *had < fair => None,
         ExchangeError::Late { .. } => Some(Health::of_timeout(ask.info.class)),
+        ExchangeError::Handshake(error) => Some(unopened(error)),
         _ => Some(Health::Failure),
     };
+    if health == Some(Health::Suspect) {
+        ask.refused.set(true);
+    }
     let late = health.is_some() && matches!(error, ExchangeError::Late { .. });
     Judged { late, ..Judged::failed(health, Next::FailOver, error.sent()) }
+}
+
+/// What it shows of a provider that a WebSocket to it could not be opened.
+pub(crate) fn unopened(error: &OpenError) -> Health {
+    match *error {
+        OpenError::Refused { status, retry_after } => health(classify_http(status, b"", None), retry_after),
+        _ => Health::Failure,
+    }
+}
+
+/// What a provider's error shows of it, whoever asked `method`, and whether a client may be told its words.
+pub(crate) fn of_error(slot: &ProviderSlot, method: &'static MethodInfo, error: &ReplyError<'_>) -> (Health, bool) {
+    let message = &error.message;
+    let evidence = Evidence { http_status: 200, code: error.code, message, method, params: None };
+    let verdict = classify(&evidence, &slot.overrides);
+    let is_relayed = verdict.class.relayed();
+    (health(verdict, None), is_relayed)
 }
 
 /// Judges a reply. `hash` names the transaction that the call sends.
@@ -101,7 +123,7 @@ pub(crate) fn reply(
 ) -> Judged {
     let judge = Judge { shard, ask, upstream, status: reply.status, retry_after: reply.retry_after, hash };
     match reply.content {
-        Content::Whole { buffer, range } => judge.whole(Whole { buffer, range, id: IdMatch::Exact }),
+        Content::Whole { buffer, range } => judge.whole(Whole { buffer, range, id: IdMatch::Exact, class: None }),
         Content::Streamed(streamed) => judge.streamed(streamed),
     }
 }
@@ -145,8 +167,11 @@ impl Judge<'_> {
         let error = match jsonrpc::inspect(body, id, &mut scratch) {
             jsonrpc::Reply::Success { id, result } => {
                 whole.id = id;
-                self.heed_head(&body[result.clone()]);
+                let seen = self.heed_head(&body[result.clone()]);
                 let taught = Taught::by_result(self.upstream, &body[result]);
+                if let Some(newest) = seen {
+                    whole = self.in_place_of(whole, newest);
+                }
                 return Judged { taught, ..Judged::good(Said::Whole(whole)) };
             }
             jsonrpc::Reply::Malformed(_) => {
@@ -161,7 +186,7 @@ impl Judge<'_> {
         let verdict = self.classify(&error);
         let already_there = verdict.class == Class::AlreadyKnown || is_nonce_too_low(&error);
         let taught = Taught::by_error(verdict, &error.message);
-        whole.id = error.id;
+        (whole.id, whole.class) = (error.id, Some(verdict.class));
         if self.ask.info.raw_transaction
             && already_there
             && let Some(answer) = self.transaction_hash(verdict.class)
@@ -171,17 +196,32 @@ impl Judge<'_> {
         Judged { taught, ..self.failure(verdict, Some(whole)) }
     }
 
-    /// What a client is told of the newest block is what a probe would have been told.
+    /// What a client is told of the newest block is what a probe would have been told. Answers what its session has seen
+    /// already, where that is newer.
     #[inline]
-    fn heed_head(&self, result: &[u8]) {
-        let Ask { info, probe, .. } = self.ask;
-        if info.class == MethodClass::Head
-            && info.name == "eth_blockNumber"
-            && probe.is_none()
-            && let Some(height) = jsonrpc::quantity(result)
-        {
+    fn heed_head(&self, result: &[u8]) -> Option<u64> {
+        let Ask { info, probe, caller, .. } = self.ask;
+        if info.class != MethodClass::Head || info.name != "eth_blockNumber" {
+            return None;
+        }
+        let height = jsonrpc::quantity(result)?;
+        self.upstream.slot.newest.hear(height);
+        if probe.is_none() {
             self.upstream.slot.said_head.hear(height);
         }
+        // A head that nobody else has would be the session's for its life.
+        let caller = caller.filter(|_| self.ask.may_have(height, &self.shard.view().snapshot.config.heads))?;
+        Some(caller.saw(height)).filter(|newest| *newest > height)
+    }
+
+    /// A session's head never goes back.
+    #[cold]
+    fn in_place_of(&self, whole: Whole, newest: u64) -> Whole {
+        let mut buffer = whole.buffer;
+        buffer.clear();
+        let result = format!("\"{newest:#x}\"");
+        jsonrpc::write_result(&mut buffer, self.ask.call.id.unwrap_or(b"null"), result.as_bytes());
+        Whole::of(buffer)
     }
 
     fn classify(&self, error: &ReplyError<'_>) -> jsonrpc::Verdict {

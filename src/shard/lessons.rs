@@ -6,7 +6,7 @@
 use super::door::Ask;
 use super::upstream::Upstream;
 use crate::jsonrpc::{self, BlockFacts, Class, range_refusal};
-use crate::routing::{CallFacts, Learned, LearnedConfig, Lesson, Needs};
+use crate::routing::{CallFacts, HeadsConfig, Learned, LearnedConfig, Lesson, Needs};
 use crate::time::Instant;
 
 /// What a reply shows that its provider can or cannot do. Only what is certain: see [`Learned`].
@@ -61,6 +61,12 @@ impl Ask<'_> {
 
     fn block_facts(&self) -> &BlockFacts {
         self.blocks.get_or_init(|| BlockFacts::of(self.info, self.call.params))
+    }
+
+    /// Whether the chain may have a block of this number by now, as far as is known.
+    pub(crate) fn may_have(&self, height: u64, heads: &HeadsConfig) -> bool {
+        let chain = &self.route.chain.entry;
+        chain.head.get().is_none_or(|head| height <= head.saturating_add(chain.config.head_limits(heads).far_ahead))
     }
 
     /// The chain's newest block, while that is known.

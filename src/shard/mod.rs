@@ -1,22 +1,30 @@
-//! The data plane: one shard per core, nothing shared on the request path.
+//! The data plane: one shard per core. What shards share on the path of a request stands in the crate's documentation.
 //!
 //! A shard owns its listeners, its client connections, its pools of connections to providers and its measurements. A
 //! client's connection is one task ([`serve`]), which asks a provider within itself: a request is handed to no other
-//! task. Control reaches a shard by its doorbell alone ([`start`]), and a shard never waits for control.
+//! task. What control has for a shard comes by slots and by a ring of probes ([`crate::link`]); the doorbell wakes the shard to
+//! look ([`start`]). A shard never waits for control.
 
 mod accept;
 mod access;
+#[cfg(test)]
+mod alone;
+mod arrive;
 mod batch;
 mod buffers;
 mod candidates;
 mod client;
 mod clock;
 mod door;
+mod feeds;
 mod filters;
+mod guard;
 mod heap;
 mod idle;
 mod judge;
 mod lessons;
+mod metering;
+mod pace;
 mod place;
 mod probe;
 mod race;
@@ -27,32 +35,41 @@ pub mod ring;
 mod sent;
 mod serve;
 pub mod start;
+mod tenants;
 mod timers;
+mod tls;
 mod transport;
 mod upstream;
 mod view;
+mod wake;
 mod websocket;
 mod wheel;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-pub use start::{Seed, StartError, spawn};
+pub use start::{Listening, Seed, StartError, spawn};
 
 use self::buffers::Buffers;
 use self::clock::Clock;
+use self::feeds::Feeds;
 use self::heap::on_heap;
 use self::idle::IdleSet;
+use self::pace::Pace;
 use self::probe::Probing;
 use self::record::Recorder;
 use self::ring::Ring;
 use self::sent::SentTransactions;
 use self::start::Closing;
+use self::tenants::Tenants;
 use self::timers::Timers;
 use self::view::View;
+use self::websocket::Codecs;
 use crate::jsonrpc::{MethodClass, Scratch};
-use crate::link::{Counters, Event, EventKind, Phase, PhaseCell, ProviderSlot, Rankings, Slot, Snapshot};
+use crate::link::{
+    Addresses, Counters, Entrance, Event, EventKind, Phase, PhaseCell, ProviderSlot, Rankings, Slot, Snapshot,
+};
 use crate::routing::{Changes, Health, HedgeBudget, Rest, RestChange, Transition};
 use crate::time::Instant;
 
@@ -65,15 +82,28 @@ pub(crate) struct Shard {
     pub(crate) recorder: Recorder,
     pub(crate) probing: Probing,
     pub(crate) counters: Arc<Counters>,
+    /// Those of all shards, for what is told of the node.
+    pub(crate) node: Arc<[Arc<Counters>]>,
     pub(crate) idle: IdleSet,
     pub(crate) closing: Closing,
     /// Client connections open.
     pub(crate) connections: Cell<usize>,
+    /// How fast it takes them in.
+    pub(crate) pace: Cell<Pace>,
+    /// What connections are let in with, and what their addresses have, at all shards.
+    pub(crate) entrance: Arc<Slot<Entrance>>,
+    pub(crate) addresses: Arc<Addresses>,
+    /// Refused connections that are being seen off.
+    pub(crate) dismissed: Cell<u32>,
     pub(crate) scratch: RefCell<Scratch>,
+    /// What clients' WebSockets are compressed with.
+    pub(crate) codecs: Rc<Codecs>,
     /// Hashes of transactions that were sent through this shard lately.
     pub(crate) sent_transactions: RefCell<SentTransactions>,
     /// What this shard may send beside calls that take their time.
     pub(crate) hedges: RefCell<HedgeBudget>,
+    pub(crate) feeds: Feeds,
+    pub(crate) tenants: Tenants,
     phase: Arc<PhaseCell>,
     snapshots: Arc<Slot<Snapshot>>,
     /// The generation that `view` was made from.
@@ -85,6 +115,8 @@ pub(crate) struct Shard {
     /// Counts from 0.
     index: usize,
     request_ids: Cell<u64>,
+    /// Itself, for tasks of its own.
+    me: Weak<Self>,
 }
 
 /// A client's connection, counted until it is dropped.
@@ -100,6 +132,11 @@ impl Shard {
         self.phase.handed_over()
     }
 
+    /// Itself, for a task that outlives the borrow. None once it has ended.
+    pub(crate) fn handle(&self) -> Option<Rc<Self>> {
+        self.me.upgrade()
+    }
+
     pub(crate) fn view(&self) -> Rc<View> {
         Rc::clone(&self.view.borrow())
     }
@@ -113,6 +150,9 @@ impl Shard {
         if self.rankings.generation() != self.ranked.get() {
             self.take_rankings();
         }
+        if self.tenants.is_old() {
+            self.tenants.take_roster(&self.view().snapshot.config.node.region, self.clock.now());
+        }
     }
 
     #[cold]
@@ -120,9 +160,10 @@ impl Shard {
         let (generation, snapshot) = self.snapshots.load();
         let older = self.view();
         let newer = View::new(snapshot, Some(&older), self.request_id());
-        older.retire(&newer);
         self.generation.set(generation);
-        *self.view.borrow_mut() = newer;
+        *self.view.borrow_mut() = Rc::clone(&newer);
+        // Whoever hears of it finds the newer one.
+        older.retire(&newer, self);
         // The newest may have come before the snapshot that it is about.
         self.take_rankings();
     }

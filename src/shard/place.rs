@@ -82,7 +82,7 @@ pub(crate) enum Api {
 
 /// Finds the place that `head`, whose bytes are `bytes`, asks for.
 pub(crate) fn find(view: &View, head: &RequestHead, bytes: &[u8]) -> Place {
-    let target = Target::parse(head.path.of(bytes), head.query.map(|query| query.of(bytes)));
+    let target = Target::parse(head.path.of(bytes));
     match (target, head.method) {
         (Target::Unknown, _) => Place::Refused(Reason::NotFound, "no such path"),
         (_, Method::Options) if asks_cross_origin(head, bytes) && view.lines.answers_cross_origin() => Place::Preflight,
@@ -149,7 +149,7 @@ impl Api {
                 (if ready { Status::Ok } else { Status::ServiceUnavailable }, body)
             }
             Self::Region => (Status::Ok, bodies::region(&snapshot.config.node)),
-            Self::Status => (Status::Ok, bodies::status(snapshot, phase, now)),
+            Self::Status => (Status::Ok, bodies::status(snapshot, &visit.shard.node, phase, now)),
         }
     }
 }

@@ -6,20 +6,19 @@
 //! themselves but for a call every few seconds and provider.
 
 use std::cell::{Cell, RefCell};
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use ringbuf::traits::{Consumer, Producer};
 
 use super::Shard;
 use super::door::{self, Answer, Ask, Said};
+use super::guard::guarded;
 use super::place::Route;
 use super::upstream::Upstream;
 use crate::jsonrpc::{self, MethodClass};
 use crate::limits;
-use crate::link::{Event, EventKind, Outcome, Phase, ProbeEnded, ProbeOrder, ProbeShardEnd, ProbeWord};
+use crate::link::{Outcome, Phase, ProbeEnded, ProbeOrder, ProbeShardEnd, ProbeWord};
 use crate::routing::{Question, Rest, Strategy};
 
 /// A shard's side of probing.
@@ -78,12 +77,7 @@ pub(crate) fn begin(shard: &Rc<Shard>) {
 async fn work(shard: Rc<Shard>, order: ProbeOrder) {
     let mut next = Some(order);
     while let Some(order) = next.take() {
-        // glommio aborts the process on a panic in a task.
-        let end = AssertUnwindSafe(ask(&shard, &order)).catch_unwind().await.unwrap_or_else(|_| {
-            shard.counters.panics.add(1);
-            shard.recorder.event(Event::of_node(EventKind::Panicked), &shard.counters);
-            ProbeEnded::NotAsked
-        });
+        let end = guarded(&shard, ask(&shard, &order)).await.unwrap_or(ProbeEnded::NotAsked);
         shard.probing.tell(&order, end);
         if shard.phase() < Phase::Closing {
             next = shard.probing.next(shard.probing.running.get() - 1);
@@ -106,7 +100,7 @@ async fn ask(shard: &Shard, order: &ProbeOrder) -> ProbeEnded {
         // Nowhere to send to.
         return ProbeEnded::Failed;
     }
-    if !upstream.pool.is_free() {
+    if !upstream.is_free(shard.clock.now()) {
         // Clients' calls wait for a connection: they come first, and say enough.
         return ProbeEnded::NotAsked;
     }
@@ -118,7 +112,7 @@ async fn ask(shard: &Shard, order: &ProbeOrder) -> ProbeEnded {
     };
     let call = jsonrpc::Call { raw, id: Some(ID), method: method.into(), params: Some(params) };
     let ask = Ask::probe(&route, call, view.snapshot.config.probes.timeout);
-    let answer = door::probe(shard, &view, &ask).await;
+    let answer = door::ask_providers(shard, &view, &ask).await;
     if ask.refused.get() { ProbeEnded::Refused } else { judge(shard, upstream, answer) }
 }
 

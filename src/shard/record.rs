@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
-use ringbuf::traits::{Consumer, Producer};
+use ringbuf::traits::{Consumer, Observer, Producer};
 
 use crate::jsonrpc::MethodInfo;
 use crate::limits;
 use crate::link::{AccessRecord, Counters, Event, Outcome, Row, RowKey, ShardEnd};
 use crate::routing::Compared;
+use crate::tenant::UsageTable;
 
 /// The shard's end of everything that control hears.
 pub(crate) struct Recorder {
@@ -94,6 +95,20 @@ impl Recorder {
                 return;
             }
         }
+    }
+
+    /// Sends what was used since the last time; whether nothing is left. What finds the ring full goes on being summed.
+    pub(crate) fn ship_usage(&self, usage: &mut UsageTable) -> bool {
+        if usage.is_empty() {
+            return true;
+        }
+        let mut ends = self.ends.borrow_mut();
+        if ends.usage.is_full() {
+            return false;
+        }
+        let emptied = ends.usage_emptied.try_pop().unwrap_or_else(|| UsageTable::new(limits::USAGE_ROWS_PER_SHARD_MAX));
+        // There is room: this end alone fills the ring.
+        ends.usage.try_push(std::mem::replace(usage, emptied)).is_ok()
     }
 
     /// Tells control what happened; dropped and counted when the ring is full.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::Shard;
 use super::upstream::Upstream;
 use super::view::Chain;
-use crate::jsonrpc::MethodInfo;
+use crate::jsonrpc::{MethodClass, MethodInfo};
 use crate::link::{EventKind, Outcome, RowKey};
 use crate::routing::{self, Compared, Health, InsteadOf, Ranker, StandingConfig, Trial};
 use crate::time::Instant;
@@ -37,17 +37,9 @@ pub(crate) struct Report<'a> {
 impl Report<'_> {
     /// `timed`: the time that it took says how fast the provider is.
     pub(crate) fn tell(&self, shard: &Shard, health: Health, outcome: Outcome, timed: bool) {
-        let (slot, now) = (&self.upstream.slot, shard.clock.now());
-        let class = self.method.class;
+        let (now, class) = (shard.clock.now(), self.method.class);
         let news = routing::Outcome { health, class, sent: self.sent, trial: self.trial, draw: shard.draw() };
-        let changes = slot.standing.on_outcome(now, &news, self.standing);
-        shard.tell(slot, now, class, &changes, health);
-        // A limit of one class is not the plan's.
-        if matches!(health, Health::Cooldown(_))
-            && let Some(per_mille) = self.upstream.on_limited(now, self.sent)
-        {
-            shard.event(slot, EventKind::TunedDown(per_mille));
-        }
+        tell_standing(shard, self.upstream, now, &news, self.standing);
         let mut ranker = self.chain.ranker.borrow_mut();
         let key = self.key(&ranker);
         if !self.probe {
@@ -90,6 +82,31 @@ impl Report<'_> {
             let preferred = Duration::from_micros(instead.expected_us.into());
             shard.recorder.compared(key, Compared::Explored, preferred, self.took);
         }
+    }
+}
+
+/// Tells what a provider showed beside calls, as a WebSocket's end does: its standing alone, since nothing was measured.
+pub(crate) fn tell_beside(shard: &Shard, upstream: &Upstream, health: Health, trial: Option<&Trial>, sent: Instant) {
+    let (now, class) = (shard.clock.now(), MethodClass::Other);
+    let news = routing::Outcome { health, class, sent, trial, draw: shard.draw() };
+    tell_standing(shard, upstream, now, &news, &shard.view().standing);
+}
+
+fn tell_standing(
+    shard: &Shard,
+    upstream: &Upstream,
+    now: Instant,
+    news: &routing::Outcome<'_>,
+    standing: &StandingConfig,
+) {
+    let slot = &upstream.slot;
+    let changes = slot.standing.on_outcome(now, news, standing);
+    shard.tell(slot, now, news.class, &changes, news.health);
+    // A limit of one class is not the plan's.
+    if matches!(news.health, Health::Cooldown(_))
+        && let Some(per_mille) = upstream.on_limited(now, news.sent)
+    {
+        shard.event(slot, EventKind::TunedDown(per_mille));
     }
 }
 

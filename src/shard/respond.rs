@@ -3,7 +3,9 @@
 use super::Shard;
 use super::client::{Client, End};
 use super::door::{Answer, Trace, Whole};
+use super::metering::Metered;
 use super::serve::Visit;
+use super::tenants::Denied;
 use super::upstream::Upstream;
 use super::upstream::exchange::Streamed;
 use crate::config::Config;
@@ -13,6 +15,8 @@ use crate::http::{
 };
 use crate::jsonrpc::{IdMatch, Reason, write_error};
 use crate::limits;
+use crate::tenant::{Figures, Refused};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,6 +45,12 @@ pub(crate) struct Outgoing {
     /// The provider's header line.
     pub(crate) provider: Option<Rc<FieldLines>>,
     timing: Option<String>,
+    /// The key's quota refused the call.
+    refused: Option<Refused>,
+    /// `WWW-Authenticate` is to be said.
+    unknown: bool,
+    /// Bytes of JSON in the body.
+    pub(crate) body_bytes: Cell<u64>,
     /// What `Allow` says of a method that is not.
     pub(crate) allow: Option<&'static str>,
 }
@@ -79,7 +89,7 @@ impl NodeLines {
 
 /// What a page of another origin may read of our headers.
 const EXPOSED: &str = "X-Livechain-Region, X-Livechain-Node, X-Livechain-Provider, X-Livechain-Request-Id, \
-                       Server-Timing, Retry-After";
+                       Server-Timing, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset";
 
 impl Outgoing {
     pub(crate) fn new(request_id: u64, head: &RequestHead, bytes: &[u8]) -> Self {
@@ -94,6 +104,9 @@ impl Outgoing {
             origin: head.header(bytes, Known::Origin).map(Into::into),
             provider: None,
             timing: None,
+            refused: None,
+            unknown: false,
+            body_bytes: Cell::new(0),
             allow: None,
         }
     }
@@ -106,6 +119,7 @@ impl Outgoing {
     /// Names who answered, and on request what it took.
     pub(crate) fn name(&mut self, answer: &Answer, total: Duration, name_provider: bool) {
         self.provider = answer.provider.as_ref().map(|upstream| Rc::clone(&upstream.name_line));
+        self.refused = answer.refused;
         if self.meta {
             self.timing = Some(timing(&answer.trace, total, name_provider));
         }
@@ -160,12 +174,29 @@ pub(super) fn head<'a>(visit: &Visit, out: &'a mut Vec<u8>, status: Status) -> A
     if let Some(timing) = &visit.out.timing {
         head = head.field("Server-Timing", timing.as_bytes());
     }
+    if let Some(refused) = &visit.out.refused {
+        head = limits_lines(head, refused);
+    }
+    if visit.out.unknown {
+        head = head.field("WWW-Authenticate", b"Bearer realm=\"livechain\"");
+    }
     head
+}
+
+/// What a quota that refuses has, and when to come again.
+#[cold]
+pub(super) fn limits_lines<'a>(mut head: AnswerHead<'a>, refused: &Refused) -> AnswerHead<'a> {
+    if let Some(seconds) = refused.retry_after_s() {
+        head = head.number("Retry-After", seconds);
+    }
+    let Figures { limit, remaining, reset_s } = refused.figures;
+    head.number("RateLimit-Limit", limit).number("RateLimit-Remaining", remaining).number("RateLimit-Reset", reset_s)
 }
 
 /// A whole answer with a JSON body.
 pub(crate) fn whole(visit: &Visit, out: &mut Vec<u8>, status: Status, body: &[u8]) {
     head(visit, out, status).json().end(AnswerBody::Length(body.len() as u64), visit.out.after());
+    visit.out.body_bytes.set(body.len() as u64);
     if !visit.out.head_only {
         out.extend_from_slice(body);
     }
@@ -201,8 +232,24 @@ pub(crate) fn failure(visit: &Visit, out: &mut Vec<u8>, id: &[u8], reason: Reaso
     visit.shard.buffers.give(body);
 }
 
+/// Turns somebody away.
+pub(super) fn denied(visit: &mut Visit, out: &mut Vec<u8>, denied: Denied) {
+    let (reason, message) = match denied {
+        Denied::Verdict(verdict) => (verdict.reason().unwrap_or(Reason::Forbidden), verdict.message()),
+        Denied::Full => (Reason::Capacity, "this node has no room for one more who is active"),
+    };
+    visit.out.unknown = reason == Reason::Unauthorized;
+    visit.out.refused = denied.over_quota();
+    failure(visit, out, b"null", reason, message);
+}
+
 /// An answer that comes in pieces: handed on as it comes, each piece sent before the next is read.
-pub(crate) async fn stream(visit: &Visit, client: &mut Client, mut streamed: Box<Streamed>) -> Result<(), End> {
+pub(crate) async fn stream(
+    visit: &Visit,
+    client: &mut Client,
+    mut streamed: Box<Streamed>,
+    mut metered: Option<&mut Metered>,
+) -> Result<(), End> {
     let shard = &visit.shard;
     let framing = match (streamed.length, visit.out.old) {
         (Some(length), _) => AnswerBody::Length(length),
@@ -213,6 +260,9 @@ pub(crate) async fn stream(visit: &Visit, client: &mut Client, mut streamed: Box
     let mut out = shard.buffers.take();
     head(visit, &mut out, Status::Ok).json().end(framing, after);
     let start = std::mem::take(&mut streamed.start);
+    if let Some(metered) = &mut metered {
+        metered.sent(start.len() as u64);
+    }
     if framing == AnswerBody::Chunked {
         push_chunk(&mut out, &start);
     } else {
@@ -224,7 +274,15 @@ pub(crate) async fn stream(visit: &Visit, client: &mut Client, mut streamed: Box
     loop {
         let mut piece = shard.buffers.take();
         // A provider that stops in the middle has lied about its length, and so would we: the connection closes.
-        let more = streamed.next(shard, &mut piece, patience).await.map_err(|_| End::Lost)?;
+        let Ok(more) = streamed.next(shard, &mut piece, patience).await else {
+            if let Some(metered) = metered {
+                metered.failed(Reason::NoProvider);
+            }
+            return Err(End::Lost);
+        };
+        if let Some(metered) = &mut metered {
+            metered.sent(piece.len() as u64);
+        }
         if framing == AnswerBody::Chunked {
             piece = chunk(shard, piece, !more);
         }

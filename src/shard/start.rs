@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
@@ -17,18 +17,25 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use super::buffers::Buffers;
 use super::clock::Clock;
+use super::feeds::{self, Feeds};
 use super::idle::IdleSet;
 use super::probe::{self, Probing};
 use super::record::Recorder;
 use super::ring::{Ring, RingOptions};
 use super::sent::SentTransactions;
+use super::tenants::Tenants;
 use super::timers::Timers;
 use super::upstream::exchange;
 use super::view::View;
 use super::{Shard, accept};
 use crate::jsonrpc::Scratch;
 use crate::limits;
-use crate::link::{Counters, Doorbell, Phase, PhaseCell, ProbeShardEnd, Rankings, ShardEnd, Slot, Snapshot};
+use crate::link::{
+    Addresses, Counters, Doorbell, Entrance, MeshEnd, Phase, PhaseCell, ProbeShardEnd, Rankings, ShardEnd, Slot,
+    Snapshot,
+};
+use crate::tenant::Roster;
+use crate::websocket::CloseCode;
 
 /// All that a shard gets from control. Everything shared is behind an `Arc` of its own cache lines.
 #[allow(missing_debug_implementations)] // ringbuf's ends have none
@@ -37,19 +44,36 @@ pub struct Seed {
     pub index: usize,
     /// The core that it is pinned to.
     pub core: usize,
-    /// Bound and listening, `SO_REUSEPORT`; one or more an address.
-    pub listeners: Vec<OwnedFd>,
+    /// One or more an address.
+    pub listeners: Vec<Listening>,
+    /// What connections are let in with, for all shards.
+    pub entrance: Arc<Slot<Entrance>>,
+    /// What client addresses have at all shards.
+    pub addresses: Arc<Addresses>,
     pub snapshots: Arc<Slot<Snapshot>>,
     pub rankings: Arc<Slot<Rankings>>,
+    pub rosters: Arc<Slot<Roster>>,
     pub doorbell: Doorbell,
+    pub mesh: MeshEnd,
     pub phase: Arc<PhaseCell>,
     pub counters: Arc<Counters>,
+    /// Those of all shards.
+    pub node: Arc<[Arc<Counters>]>,
     pub ends: ShardEnd,
     pub probes: ProbeShardEnd,
     /// Random, the same for all shards of this process: request ids begin from it.
     pub boot: u64,
     /// What [`crate::time::Instant::START`] stands for.
     pub epoch: std::time::Instant,
+}
+
+/// A socket to accept from.
+#[derive(Debug)]
+pub struct Listening {
+    /// Bound and listening, `SO_REUSEPORT`.
+    pub fd: OwnedFd,
+    /// Clients speak TLS on it.
+    pub secure: bool,
 }
 
 /// Why a shard could not start.
@@ -114,20 +138,21 @@ fn explain(error: &str) -> String {
 }
 
 /// What a shard listens on.
-struct Posts {
-    listeners: Vec<OwnedFd>,
+pub(super) struct Posts {
+    listeners: Vec<Listening>,
     doorbell: Doorbell,
 }
 
 impl Shard {
-    fn new(seed: Seed) -> Result<(Rc<Self>, Posts), String> {
+    pub(super) fn new(seed: Seed) -> Result<(Rc<Self>, Posts), String> {
         let (generation, snapshot) = seed.snapshots.load();
         let options = RingOptions { spin: snapshot.config.shards.spin, ..RingOptions::default() };
         let ring = Ring::new(options).map_err(|error| explain(&error.to_string()))?;
         let clock = Rc::new(Clock::new(ring.clone(), seed.epoch));
         let random = seed.boot ^ (seed.index as u64).rotate_right(16);
         let view = View::new(snapshot, None, random);
-        let shard = Rc::new(Self {
+        let shard = Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             timers: Timers::new(ring.clone(), Rc::clone(&clock), limits::TIMERS_PER_SHARD_MAX),
             buffers: Buffers::new(ring.clone()),
             ring,
@@ -135,12 +160,20 @@ impl Shard {
             recorder: Recorder::new(seed.ends),
             probing: Probing::new(seed.probes),
             counters: seed.counters,
+            node: seed.node,
             idle: IdleSet::default(),
             closing: Closing::default(),
             connections: Cell::new(0),
+            pace: Cell::default(),
+            entrance: seed.entrance,
+            addresses: seed.addresses,
+            dismissed: Cell::new(0),
             scratch: RefCell::new(Scratch::new()),
+            codecs: Rc::default(),
             sent_transactions: RefCell::new(SentTransactions::new(limits::SENT_TRANSACTIONS_KEPT)),
             hedges: RefCell::default(),
+            feeds: Feeds::new(seed.mesh),
+            tenants: Tenants::new(seed.rosters),
             phase: seed.phase,
             snapshots: seed.snapshots,
             generation: Cell::new(generation),
@@ -164,17 +197,19 @@ async fn live(shard: Rc<Shard>, posts: Posts, tell: &mpsc::Sender<Result<(), Str
     let accepting: Vec<_> = posts
         .listeners
         .into_iter()
-        .map(|fd| ring.listen(fd))
-        .map(|listener| ring.spawn(accept::accept(Rc::clone(&shard), listener)))
+        .map(|Listening { fd, secure }| (ring.listen(fd), secure))
+        .map(|(listener, secure)| ring.spawn(accept::accept(Rc::clone(&shard), listener, secure)))
         .collect();
     tell.send(Ok(())).unwrap_or(());
     for task in accepting {
         task.await;
     }
     finish_clients(&shard).await;
+    feeds::close(&shard);
+    leave_providers(&shard).await;
     bell.cancel().await;
     keeper.cancel().await;
-    shard.recorder.ship();
+    ship_the_last(&shard).await;
     shard.timers.stop();
     timers.await;
     ring.shutdown();
@@ -189,10 +224,31 @@ async fn live(shard: Rc<Shard>, posts: Posts, tell: &mpsc::Sender<Result<(), Str
 async fn finish_clients(shard: &Rc<Shard>) {
     let grace = if shard.handed_over() { shard.view().snapshot.config.life.drain_limit / 2 } else { Duration::ZERO };
     let send_away = shard.clock.now() + grace;
-    while shard.connections.get() > 0 {
+    // A WebSocket's calls may outlive it, and are on the bill when they end.
+    while shard.connections.get() > 0 || shard.tenants.under_way.get() > 0 {
         if shard.clock.now() >= send_away {
             shard.idle.wake_all();
         }
+        shard.timers.sleep_until(shard.clock.now() + limits::DRAIN_LOOK_INTERVAL).await;
+    }
+}
+
+/// Ships what is left. Usage is money: control, which may be busy, is waited for.
+async fn ship_the_last(shard: &Shard) {
+    shard.recorder.ship();
+    let until = shard.clock.now() + limits::USAGE_LAST;
+    while !shard.recorder.ship_usage(&mut shard.tenants.usage()) && shard.clock.now() < until {
+        shard.timers.sleep_until(shard.clock.now() + limits::DRAIN_LOOK_INTERVAL).await;
+    }
+}
+
+/// Says goodbye on providers' WebSockets, which nobody needs any more.
+async fn leave_providers(shard: &Rc<Shard>) {
+    for sockets in shard.view().upstreams().filter_map(|upstream| upstream.sockets.as_ref()) {
+        sockets.retire(shard, CloseCode::AWAY);
+    }
+    let until = shard.clock.now() + limits::UPSTREAM_SOCKET_GOODBYE * 2;
+    while shard.counters.upstream_sockets.get() > 0 && shard.clock.now() < until {
         shard.timers.sleep_until(shard.clock.now() + limits::DRAIN_LOOK_INTERVAL).await;
     }
 }
@@ -208,6 +264,7 @@ async fn listen_to_bell(shard: Rc<Shard>, doorbell: Doorbell) {
         let heard = bell.read_into(&mut rung, limits::BELL_BYTES_MAX).await;
         shard.refresh();
         probe::begin(&shard);
+        feeds::receive(&shard);
         if shard.phase() >= Phase::Closing {
             shard.closing.begin();
         }
@@ -219,12 +276,20 @@ async fn listen_to_bell(shard: Rc<Shard>, doorbell: Doorbell) {
 
 /// Ships what was measured, and keeps the pools swept and warm.
 async fn keep(shard: Rc<Shard>) {
+    let mut sweep_at = shard.clock.now() + limits::ACCOUNTS_SWEEP_EVERY;
     loop {
         // As often as control merges.
         let interval = shard.view().snapshot.config.ranking.interval;
         shard.timers.sleep_until(shard.clock.now() + interval).await;
         shard.recorder.ship();
+        shard.recorder.ship_usage(&mut shard.tenants.usage());
         shard.clock.set_wall_clock();
+        shard.close_expired();
+        feeds::sweep(&shard);
+        if shard.clock.now() >= sweep_at {
+            shard.tenants.sweep();
+            sweep_at = shard.clock.now() + limits::ACCOUNTS_SWEEP_EVERY;
+        }
         let view = shard.view();
         let (mut open, mut idle) = (0, 0);
         for upstream in view.upstreams() {

@@ -1,6 +1,6 @@
 //! A connection's bytes, with or without TLS, under one set of verbs.
 //!
-//! Plain sockets keep the ring's own verbs (received bytes are appended where they are needed, a buffer that is sent is
+//! `Tls` is towards providers, `Served` towards clients. Plain sockets keep the ring's own verbs (received bytes are appended where they are needed, a buffer that is sent is
 //! owned until the kernel has read it); TLS goes through its own buffers.
 
 use std::io;
@@ -9,12 +9,14 @@ use futures_rustls::client::TlsStream;
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::ring::Stream;
+use super::tls::Secure;
 use crate::limits;
 
 #[allow(clippy::large_enum_variant)] // the TLS state is boxed; a plain stream is two words
 pub(crate) enum Transport {
     Plain(Stream),
     Tls(Box<TlsStream<Stream>>),
+    Served(Box<Secure>),
 }
 
 impl Transport {
@@ -29,10 +31,11 @@ impl Transport {
                 buffer.truncate(start + result.as_ref().map_or(0, |&count| count));
                 result
             }
+            Self::Served(secure) => secure.read_into(buffer, max).await,
         }
     }
 
-    /// Sends all of `buffer` and gives it back, whatever happened.
+    /// Sends all of `buffer` and gives it back, whatever happened; over TLS with nothing to be used in it.
     pub(crate) async fn write_all(&mut self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
         match self {
             Self::Plain(stream) => stream.write_all_owned(buffer).await,
@@ -43,6 +46,7 @@ impl Transport {
                 }
                 (result, buffer)
             }
+            Self::Served(secure) => secure.write_all(buffer).await,
         }
     }
 
@@ -50,6 +54,7 @@ impl Transport {
     pub(crate) async fn send(&mut self, buffer: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
         match self {
             Self::Plain(stream) => stream.send(buffer).await.map(|()| None),
+            Self::Served(secure) => secure.send(buffer).await.map(|()| None),
             Self::Tls(_) => {
                 let (result, buffer) = self.write_all(buffer).await;
                 result.map(|()| Some(buffer))
@@ -62,6 +67,7 @@ impl Transport {
         match self {
             Self::Plain(stream) => stream.is_sent(),
             Self::Tls(stream) => stream.get_ref().0.is_sent(),
+            Self::Served(secure) => secure.stream().is_sent(),
         }
     }
 
@@ -70,7 +76,7 @@ impl Transport {
         match self {
             Self::Plain(stream) => !stream.is_sent() || stream.progress().1 > before,
             // Records are longer than what is written in them: how far they got is not known.
-            Self::Tls(_) => true,
+            Self::Tls(_) | Self::Served(_) => true,
         }
     }
 
@@ -84,14 +90,17 @@ impl Transport {
                 let stream = stream.get_ref().0;
                 stream.is_open() && !(reused && stream.unread() > 0)
             }
+            // Clients are not pooled.
+            Self::Served(_) => false,
         }
     }
 
-    /// Waits until the other side has sent something or closed.
+    /// Waits until the other side has sent something that can be read, or closed.
     pub(crate) async fn readable(&mut self) {
         match self {
             Self::Plain(stream) => stream.closed_or_readable().await,
             Self::Tls(stream) => stream.get_mut().0.closed_or_readable().await,
+            Self::Served(secure) => secure.readable().await,
         }
     }
 
@@ -101,6 +110,20 @@ impl Transport {
         let _ = match self {
             Self::Plain(stream) => stream.close().await,
             Self::Tls(stream) => stream.close().await,
+            Self::Served(secure) => secure.close().await,
         };
+    }
+
+    /// Whether its protocol has a word for the end of a connection.
+    pub(crate) const fn has_goodbye(&self) -> bool {
+        matches!(self, Self::Served(_))
+    }
+
+    /// Says goodbye to a client before the connection is let go, where its protocol has a word for it that was not said.
+    pub(crate) async fn say_goodbye(&mut self) {
+        if let Self::Served(secure) = self {
+            // As above.
+            let _ = secure.say_goodbye().await;
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 
+use super::Shard;
 use super::client::Patience;
 use super::respond::NodeLines;
 use super::upstream::Upstream;
@@ -18,6 +19,7 @@ use crate::jsonrpc;
 use crate::limits;
 use crate::link::{ChainEntry, Ranked, Snapshot};
 use crate::routing::{Ranker, StandingConfig};
+use crate::websocket::deflate::DeflateTerms;
 use crate::websocket::{Origins, Terms};
 
 pub(crate) struct View {
@@ -142,10 +144,10 @@ impl View {
     }
 
     /// Closes the unused connections of providers that `newer` no longer has.
-    pub(crate) fn retire(&self, newer: &Self) {
+    pub(crate) fn retire(&self, newer: &Self, shard: &Shard) {
         for upstream in self.upstreams() {
             if !newer.upstreams().any(|other| Rc::ptr_eq(other, upstream)) {
-                upstream.pool.retire();
+                upstream.retire(shard);
             }
         }
     }
@@ -154,7 +156,9 @@ impl View {
 fn terms(config: &WebSocket) -> Terms {
     let any = config.origins.iter().any(|origin| origin == "*");
     let origins = if any { Origins::Any } else { Origins::Listed(config.origins.clone()) };
-    Terms { origins, protocols: config.protocols.clone(), deflate: None }
+    // Without takeover: see `websocket::compress`.
+    let deflate = config.compression.map(|compression| DeflateTerms::new(compression.window_bits, false));
+    Terms { origins, protocols: config.protocols.clone(), deflate }
 }
 
 /// The same configuration with a session cache that no other shard locks.

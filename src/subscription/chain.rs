@@ -4,7 +4,7 @@
 //! Beside it are blocks that are on their way into it, or were in it once, so that a reorganisation back fetches little
 //! twice. The oldest are forgotten first; a reorganisation below what is remembered cannot be told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::block::{BlockHash, Header, Log};
 use super::source::Epoch;
@@ -114,6 +114,14 @@ impl Chain {
         Ok(())
     }
 
+    /// Whether `logs`, said to be all of a block's, has those that are known of it.
+    pub(super) fn has_all_known(&self, hash: BlockHash, logs: &[Log]) -> bool {
+        let known = self.known.get(&hash).map_or(&[][..], |block| &block.logs);
+        // In a set: a block of a busy filter has thousands.
+        let said: BTreeSet<u64> = logs.iter().map(|log| log.index).collect();
+        known.iter().all(|log| said.contains(&log.index))
+    }
+
     /// Where in the delivered run a block stands.
     pub(super) fn position(&self, hash: BlockHash) -> Option<usize> {
         let number = self.known.get(&hash)?.header.number;
@@ -188,7 +196,7 @@ impl Chain {
     pub(super) fn deepen(&mut self) -> bool {
         let Some(floor) = self.floor() else { return false };
         let number = self.oldest().map_or(0, |oldest| oldest.number);
-        if self.known.get(&floor).is_none_or(|block| block.header.number + 1 != number) {
+        if self.known.get(&floor).is_none_or(|block| block.header.number.checked_add(1) != Some(number)) {
             return false;
         }
         self.make_floor(floor);
@@ -269,7 +277,8 @@ impl Chain {
         block.knowledge != Knowledge::Some
     }
 
-    fn forget_side(&mut self, target: Option<BlockHash>) {
+    /// Forgets what has not been delivered, but nothing on the way to `target`.
+    pub(super) fn forget_side(&mut self, target: Option<BlockHash>) {
         let mut kept: Vec<BlockHash> = self.delivered.iter().copied().collect();
         let mut next = target;
         while let Some(block) = next.and_then(|hash| self.known.get(&hash)) {

@@ -15,6 +15,9 @@
 //! **A replacement that is behind** is waited for: until it has reached the number of what has been delivered, its
 //! heads are remembered and not followed. The number may be another block's: then it is a reorganisation.
 //!
+//! **A provider whose word leads nowhere** (too far above or below what has been delivered, at odds with itself, or with
+//! a parent that nobody knows) is left for the next one. If that one's word leads nowhere either, nobody knows better.
+//!
 //! **Contract.** After each input, and at [`Core::next_wake`] by [`Core::on_tick`], take all of [`Core::poll`]. What
 //! cannot be made good (a gap too long or too large, an outage too long, a reorganisation below the window, logs out of
 //! order) ends in [`Action::Close`]: all clients are closed with 1012, and the core is done. Removed logs that a
@@ -100,6 +103,8 @@ pub struct Core {
     head_elsewhere: u64,
     /// Nothing delivered is in doubt.
     is_certain: bool,
+    /// A provider was left for its word, and nothing has been delivered since.
+    has_left: bool,
     /// Since when clients have been owed something.
     owing_since: Option<Instant>,
     actions: VecDeque<Action>,
@@ -120,6 +125,7 @@ impl Core {
             not_by_number: None,
             head_elsewhere: 0,
             is_certain: true,
+            has_left: false,
             owing_since: None,
             actions: VecDeque::new(),
             is_closed: false,
@@ -223,11 +229,14 @@ impl Core {
         self.settle(now, id, is_answer);
     }
 
-    /// A block's logs that were asked for: all that match the filter.
-    pub fn on_fetched_logs(&mut self, now: Instant, id: FetchId, logs: Vec<Log>) {
+    /// A block's logs that were asked for: all that match the filter. `knows_block`: whoever says so had shown before that
+    /// it knows the block. Of one that they do not know, some nodes say that it has no logs.
+    pub fn on_fetched_logs(&mut self, now: Instant, id: FetchId, logs: Vec<Log>, knows_block: bool) {
         let mut is_answer = false;
         if let Some(Fetch::Logs { block }) = self.fetches.under(id)
+            && (knows_block || !logs.is_empty())
             && logs.iter().all(|log| log.block == block)
+            && self.chain.has_all_known(block, &logs)
         {
             is_answer = true;
             self.learn_logs(block, logs);
@@ -243,9 +252,9 @@ impl Core {
         self.settle(now, id, false);
     }
 
-    /// The node knows of a block of this number on the chain.
+    /// The node takes a block of this number for the chain's head. It may think better of it later.
     pub fn on_head_elsewhere(&mut self, now: Instant, number: u64) {
-        self.head_elsewhere = self.head_elsewhere.max(number);
+        self.head_elsewhere = number;
         self.turn(now);
     }
 
@@ -342,6 +351,19 @@ impl Core {
         let last = current.pushed.map_or(Instant::START, |(_, at)| at);
         self.chain.doubt_pushes(|epoch, at| epoch == current.epoch && last.since(at) >= PUSH_SKEW_MAX);
         self.waiting = Waiting::default();
+    }
+
+    /// What the provider says leads nowhere: the next one may know better. If it does not, nobody does.
+    fn leave(&mut self, reason: &'static str) {
+        if std::mem::replace(&mut self.has_left, true) {
+            return self.close(reason);
+        }
+        (self.target, self.not_by_number) = (None, None);
+        self.chain.forget_side(None);
+        if let Some(over) = self.source.leave() {
+            self.on_over(over);
+            self.actions.push_back(Action::Unsubscribe { epoch: over.epoch });
+        }
     }
 
     fn want(&mut self, now: Instant, fetch: Fetch) {

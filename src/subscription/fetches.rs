@@ -11,6 +11,7 @@ use crate::time::Instant;
 
 /// One asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(Default))]
 pub struct FetchId(u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +23,8 @@ pub enum Fetch {
     /// `eth_getBlockByNumber` for each, both ends included.
     Headers { from: u64, to: u64 },
     /// `eth_getLogs` with the filter and this `blockHash`. Never by numbers: a node that changes its mind meanwhile
-    /// would leave out a block's logs without a word.
+    /// would leave out a block's logs without a word. That there are none counts only from whoever has shown before that
+    /// it knows the block.
     Logs { block: BlockHash },
 }
 
@@ -83,6 +85,11 @@ impl Fetches {
 
     pub(super) fn forget(&mut self, fetch: Fetch) {
         self.open.remove(&fetch);
+    }
+
+    /// Something that is wanted was asked for in vain.
+    pub(super) fn has_failed(&self) -> bool {
+        self.open.values().any(|open| open.wanted && open.tries > 0)
     }
 
     /// When something is to be asked again.

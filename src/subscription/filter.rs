@@ -10,37 +10,50 @@
 
 use serde_json::Value;
 
-use crate::limits::{FILTER_ALTERNATIVES_MAX, FILTER_TOPICS_MAX};
+use super::block::BlockHash;
+use crate::limits::{FILTER_ALTERNATIVES_MAX, FILTER_TOPICS_MAX, SUBSCRIPTION_PARAMS_BYTES_MAX};
 
 const ADDRESS_BYTES: usize = 20;
 const TOPIC_BYTES: usize = 32;
 
 /// The params of an `eth_subscribe`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {
     NewHeads,
     Logs(LogFilter),
-    /// One that is not shared or filled: its provider's alone.
-    Other,
+    /// Any other, by its params without white space: told as its provider pushes it, and not filled.
+    Other(Vec<u8>),
 }
 
 /// Why params are no subscription; the client's fault every time (-32602).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum FilterError {
-    #[error("params must be a list that begins with the subscription's name")]
     Params,
-    #[error("the filter must be an object")]
     Filter,
-    #[error("address must be one or a list of 0x and 40 hex digits")]
     Address,
-    #[error("topics must be a list of null, 0x and 64 hex digits, or lists of these")]
     Topics,
-    #[error("a filter has at most 4 topics")]
     TooManyTopics,
-    #[error("too many addresses or topics in one list")]
     TooMany,
-    #[error("a subscription has no block range")]
     Range,
+    TooLong,
+}
+
+impl FilterError {
+    /// What the client is told.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Params => "params must be a list that begins with the subscription's name",
+            Self::Filter => "the filter must be an object",
+            Self::Address => "address must be one or a list of 0x and 40 hex digits",
+            Self::Topics => "topics must be a list of null, 0x and 64 hex digits, or lists of these",
+            Self::TooManyTopics => "a filter has at most 4 topics",
+            Self::TooMany => "too many addresses or topics in one list",
+            Self::Range => "a subscription has no block range",
+            Self::TooLong => "params are too long",
+        }
+    }
 }
 
 /// A log filter in canonical form. Equal filters have equal [`LogFilter::key`]s.
@@ -61,7 +74,13 @@ impl Wanted {
             Some(Value::String(name)) if name == "logs" => {
                 LogFilter::of(params.get(1).unwrap_or(&Value::Null)).map(Self::Logs)
             }
-            Some(Value::String(_)) => Ok(Self::Other),
+            Some(Value::String(_)) => {
+                let params = serde_json::to_vec(&params).map_err(|_| FilterError::Params)?;
+                if params.len() > SUBSCRIPTION_PARAMS_BYTES_MAX {
+                    return Err(FilterError::TooLong);
+                }
+                Ok(Self::Other(params))
+            }
             _ => Err(FilterError::Params),
         }
     }
@@ -110,9 +129,25 @@ impl LogFilter {
         key
     }
 
-    /// Appends the filter as JSON, without a block range: for `eth_subscribe`, and with one added for `eth_getLogs`.
+    /// Appends the filter as JSON: for `eth_subscribe`.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(b'{');
+        self.write_members(out);
+        out.push(b'}');
+    }
+
+    /// The same of one block: for `eth_getLogs`.
+    pub fn write_of_block(&self, out: &mut Vec<u8>, block: BlockHash) {
+        out.extend_from_slice(br#"{"blockHash":"#);
+        push_hex(out, &block.0);
+        if !self.addresses.is_empty() || !self.topics.is_empty() {
+            out.push(b',');
+        }
+        self.write_members(out);
+        out.push(b'}');
+    }
+
+    fn write_members(&self, out: &mut Vec<u8>) {
         if !self.addresses.is_empty() {
             out.extend_from_slice(br#""address":"#);
             push_list(out, &self.addresses);
@@ -130,7 +165,6 @@ impl LogFilter {
             }
             out.push(b']');
         }
-        out.push(b'}');
     }
 }
 
@@ -161,8 +195,12 @@ fn set<const N: usize>(all: &[Value], fault: FilterError) -> Result<Vec<[u8; N]>
 /// `0x` and two hex digits a byte.
 fn bytes<const N: usize>(text: &Value) -> Option<[u8; N]> {
     let text = text.as_str()?;
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?.as_bytes();
-    let (pairs, rest) = digits.as_chunks::<2>();
+    read_hex(text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?)
+}
+
+/// So many bytes, two hex digits each, and nothing else.
+pub(super) fn read_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     if pairs.len() != N || !rest.is_empty() {
         return None;
     }
@@ -175,14 +213,22 @@ fn bytes<const N: usize>(text: &Value) -> Option<[u8; N]> {
 }
 
 fn push_list<const N: usize>(out: &mut Vec<u8>, all: &[[u8; N]]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.push(b'[');
     for (n, bytes) in all.iter().enumerate() {
-        out.extend_from_slice(if n > 0 { b",\"0x" } else { b"\"0x" });
-        out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
-        out.push(b'"');
+        if n > 0 {
+            out.push(b',');
+        }
+        push_hex(out, bytes);
     }
     out.push(b']');
+}
+
+/// Appends bytes as a JSON string of hex digits.
+pub fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"\"0x");
+    out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+    out.push(b'"');
 }
 
 #[cfg(test)]
@@ -295,9 +341,21 @@ mod tests {
         assert_eq!(Wanted::read(br#"["newHeads"]"#), Ok(Wanted::NewHeads));
         assert_eq!(Wanted::read(br#"["newHeads",{}]"#), Ok(Wanted::NewHeads));
         assert_eq!(Wanted::read(br#"["logs"]"#), Ok(Wanted::Logs(LogFilter::default())));
-        assert_eq!(Wanted::read(br#"["newPendingTransactions",true]"#), Ok(Wanted::Other));
+        assert_eq!(
+            Wanted::read(br#"["newPendingTransactions", true ]"#),
+            Ok(Wanted::Other(br#"["newPendingTransactions",true]"#.to_vec()))
+        );
         for params in ["{}", "[]", "[1]", "x"] {
             assert_eq!(Wanted::read(params.as_bytes()), Err(FilterError::Params), "{params}");
         }
+    }
+
+    #[test]
+    fn params_that_are_kept_as_they_are_have_a_bound() {
+        let params = |bytes: usize| format!(r#"["x","{}"]"#, "a".repeat(bytes - r#"["x",""]"#.len())).into_bytes();
+        let most = params(SUBSCRIPTION_PARAMS_BYTES_MAX);
+        // No word about which they are: they are long.
+        assert!(Wanted::read(&most) == Ok(Wanted::Other(most)));
+        assert!(Wanted::read(&params(SUBSCRIPTION_PARAMS_BYTES_MAX + 1)) == Err(FilterError::TooLong));
     }
 }

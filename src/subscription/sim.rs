@@ -1,5 +1,6 @@
-//! The simulator of streams: a chain that grows and reorganises, providers that see it late, each in its own way, and
-//! lose us; the real [`super::Core`] and [`super::Outbox`]es between them and clients that apply what they are told.
+//! The simulator of streams: a chain that grows and reorganises, providers that see it late, each in its own way, lose us
+//! and tell of other chains; the real [`super::Core`] between them and clients that apply what they are told, each as
+//! fast as it reads.
 //!
 //! ```text
 //!   World (world.rs)                      Run (run.rs)
@@ -18,16 +19,17 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod client;
+mod outbox;
 mod run;
 mod world;
 
 use super::Feed;
-use run::{Outcome, Run};
+use run::{Flaw, Outcome, Run};
 
 const SEEDS: u64 = 1000;
 
-fn play(seed: u64, feed: Feed, fills_nothing: bool) -> Outcome {
-    let told = std::panic::catch_unwind(|| Run::new(seed, feed, fills_nothing).play());
+fn play(seed: u64, feed: Feed, flaw: Option<Flaw>) -> Outcome {
+    let told = std::panic::catch_unwind(|| Run::new(seed, feed, flaw).play());
     told.unwrap_or_else(|panic| {
         let what = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
         panic!("seed {seed}, {feed:?}: {what}\n  replay: LIVECHAIN_SIM_SEED={seed} cargo test subscription::sim");
@@ -36,16 +38,17 @@ fn play(seed: u64, feed: Feed, fills_nothing: bool) -> Outcome {
 
 fn check(feed: Feed) {
     if let Ok(seed) = std::env::var("LIVECHAIN_SIM_SEED") {
-        let outcome = play(seed.parse().expect("a number"), feed, false);
+        let outcome = play(seed.parse().expect("a number"), feed, None);
         println!("{outcome:?}");
         return;
     }
     let seeds = std::env::var("LIVECHAIN_SIM_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("a number"));
     let mut all = Outcome::default();
-    (0..seeds).for_each(|seed| all.add(&play(seed, feed, false)));
+    (0..seeds).for_each(|seed| all.add(&play(seed, feed, None)));
     println!("{feed:?}, {seeds} seeds: {all:?}");
     // Or nothing was tried, or closing is how all is solved.
     assert!(all.epochs > 4 * seeds && all.reorganisations > 2 * seeds && all.fetches > 10 * seeds, "{all:?}");
+    assert!(all.strays > 2 * seeds, "{all:?}");
     assert!(all.closed * 10 <= seeds, "{all:?}");
     assert!(all.slow_closed > seeds / 20 && all.slow_closed < seeds, "{all:?}");
 }
@@ -64,11 +67,19 @@ fn logs_are_told_once_in_order_or_the_stream_is_closed() {
 #[should_panic(expected = "replay: LIVECHAIN_SIM_SEED=")]
 fn a_node_that_does_not_fill_what_was_missed_is_found_out() {
     for seed in 0..20 {
-        play(seed, Feed::Logs, true);
+        play(seed, Feed::Logs, Some(Flaw::FillsNothing));
+    }
+}
+
+#[test]
+#[should_panic(expected = "replay: LIVECHAIN_SIM_SEED=")]
+fn a_node_that_takes_a_block_to_have_no_logs_on_anyones_word_is_found_out() {
+    for seed in 0..20 {
+        play(seed, Feed::Logs, Some(Flaw::BelievesAnyone));
     }
 }
 
 #[test]
 fn a_seed_names_its_run() {
-    assert_eq!(play(7, Feed::Logs, false), play(7, Feed::Logs, false));
+    assert_eq!(play(7, Feed::Logs, None), play(7, Feed::Logs, None));
 }

@@ -3,9 +3,9 @@
 //! An **epoch** is one subscription at one provider: logs first where there are any, then heads, on one connection.
 //! Words of an epoch that is over are not heard. Another one is asked for when there is none; when the current one is
 //! silent for [`Patience::stale_after`], twice as long each time that the next one knows nothing newer, since a chain
-//! may halt; when it lags behind what the node knows; when it is still behind what has been delivered. Only in the
-//! first case is there a gap to be closed in a hurry: in the others the current one is heard until the next one has
-//! agreed.
+//! may halt; when it lags behind what the node knows; when it is still behind what has been delivered; when what it says
+//! cannot be joined to that. Only in the first case is there a gap to be closed in a hurry: in the others the current
+//! one is heard until the next one has agreed.
 
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub(super) struct Source {
     pause: Duration,
     stale_wait: Duration,
     lagging_since: Option<Instant>,
+    /// What is needed to go on was asked for in vain since.
+    stuck_since: Option<Instant>,
 }
 
 impl Source {
@@ -84,6 +86,7 @@ impl Source {
             pause: SUBSCRIBE_PAUSE_FIRST,
             stale_wait: patience.stale_after,
             lagging_since: None,
+            stuck_since: None,
         }
     }
 
@@ -115,8 +118,9 @@ impl Source {
         let Some(current) = &self.current else { return Instant::START };
         let stale = current.heard_at + self.stale_wait;
         let lagging = self.lagging_since.map_or(Instant::NEVER, |since| since + self.stale_wait);
+        let stuck = self.stuck_since.map_or(Instant::NEVER, |since| since + self.stale_wait);
         let behind = if current.caught_up { Instant::NEVER } else { current.since + self.stale_wait };
-        stale.min(lagging).min(behind)
+        stale.min(lagging).min(stuck).min(behind)
     }
 
     pub(super) fn next_look(&self) -> Instant {
@@ -127,7 +131,7 @@ impl Source {
     pub(super) fn on_subscribed(&mut self, now: Instant, epoch: Epoch) -> Result<Option<Current>, NotAsked> {
         self.asked.take_if(|asked| asked.epoch == epoch).ok_or(NotAsked)?;
         self.last = Some(epoch);
-        self.lagging_since = None;
+        (self.lagging_since, self.stuck_since) = (None, None);
         if self.current.is_some() {
             // Until it proves that it knows more.
             self.stale_wait =
@@ -146,15 +150,29 @@ impl Source {
     /// The one that was asked will not have us.
     pub(super) fn on_refused(&mut self, now: Instant, epoch: Epoch) {
         if self.asked.take_if(|asked| asked.epoch == epoch).is_some() {
-            self.ask_from = now + self.pause;
-            self.pause = self.pause.saturating_mul(2).min(SUBSCRIBE_PAUSE_MAX);
+            self.rest(now);
         }
+    }
+
+    fn rest(&mut self, now: Instant) {
+        self.ask_from = now + self.pause;
+        self.pause = self.pause.saturating_mul(2).min(SUBSCRIBE_PAUSE_MAX);
     }
 
     /// The current one is over, where it is this one.
     pub(super) fn on_lost(&mut self, now: Instant, epoch: Epoch) -> Option<Current> {
         self.on_refused(now, epoch);
-        self.current.take_if(|current| current.epoch == epoch)
+        let over = self.current.take_if(|current| current.epoch == epoch)?;
+        // One that agrees and goes is as good as one that refuses.
+        if over.pushed.is_none() && now.since(over.since) < SUBSCRIBE_PAUSE_MAX {
+            self.rest(now);
+        }
+        Some(over)
+    }
+
+    /// The current one is over: it is not worth hearing.
+    pub(super) fn leave(&mut self) -> Option<Current> {
+        self.current.take()
     }
 
     /// The current one has said something new.
@@ -168,9 +186,14 @@ impl Source {
     pub(super) fn on_progress(&mut self) {
         self.stale_wait = self.patience.stale_after;
         self.pause = SUBSCRIBE_PAUSE_FIRST;
+        self.stuck_since = None;
     }
 
     pub(super) fn on_lag(&mut self, now: Instant, lags: bool) {
         self.lagging_since = lags.then(|| self.lagging_since.unwrap_or(now));
+    }
+
+    pub(super) fn on_stuck(&mut self, now: Instant, is_stuck: bool) {
+        self.stuck_since = is_stuck.then(|| self.stuck_since.unwrap_or(now));
     }
 }

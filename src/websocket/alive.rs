@@ -41,6 +41,12 @@ impl KeepAlive {
         self.pinged_at = None;
     }
 
+    /// Nobody listened for so long: that is no silence of the peer's.
+    pub fn pause(&mut self, unheard: Duration) {
+        self.heard_at = self.heard_at + unheard;
+        self.pinged_at = self.pinged_at.map(|pinged| pinged + unheard);
+    }
+
     /// Asked whenever the moment of the last [`Pulse::Wait`] has come.
     pub fn poll(&mut self, now: Instant) -> Pulse {
         let due = self.pinged_at.map_or(self.heard_at + self.ping_after, |pinged| pinged + self.patience);
@@ -73,5 +79,17 @@ mod tests {
         assert_eq!(alive.poll(at(90)), Pulse::Ping);
         assert_eq!(alive.poll(at(99)), Pulse::Wait(at(100)));
         assert_eq!(alive.poll(at(100)), Pulse::Gone);
+    }
+
+    #[test]
+    fn what_nobody_listened_to_is_no_silence() {
+        let at = |seconds| Instant::START + Duration::from_secs(seconds);
+        let mut alive = KeepAlive::new(at(0), Duration::from_secs(30), Duration::from_secs(10));
+        alive.pause(Duration::from_secs(100));
+        assert_eq!(alive.poll(at(110)), Pulse::Wait(at(130)));
+        assert_eq!(alive.poll(at(130)), Pulse::Ping);
+        alive.pause(Duration::from_secs(20));
+        assert_eq!(alive.poll(at(155)), Pulse::Wait(at(160)));
+        assert_eq!(alive.poll(at(160)), Pulse::Gone);
     }
 }

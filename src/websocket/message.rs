@@ -24,7 +24,7 @@ use super::flood::Flood;
 use super::frame::{FrameHead, Opcode, Role};
 use super::mask::apply_mask;
 use super::utf8::Utf8;
-use crate::limits::{BUFFER_KEPT_BYTES_MAX, WEBSOCKET_FRAGMENTS_MAX};
+use crate::limits::{BUFFER_BYTES, WEBSOCKET_FRAGMENTS_MAX};
 use crate::time::Instant;
 
 #[derive(Clone, Copy, Debug)]
@@ -282,7 +282,8 @@ impl Reader {
     fn release(&mut self) {
         if std::mem::take(&mut self.is_handed_out) {
             self.assembled.clear();
-            self.assembled.shrink_to(BUFFER_KEPT_BYTES_MAX);
+            // Every idle connection would hold what is kept here.
+            self.assembled.shrink_to(BUFFER_BYTES);
         }
     }
 }

@@ -10,9 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use livechain::config::{Config, cores_available};
-use livechain::link::{self, Bell, ControlEnd, Counters, Phase, PhaseCell, Slot, Snapshot};
+use livechain::link::{self, Bell, ControlEnd, Counters, MeshEnd, Phase, PhaseCell, Slot, Snapshot};
 use livechain::routing::Month;
-use livechain::shard::{self, Seed};
+use livechain::shard::{self, Listening, Seed};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0x407d73d8a49eeb85d32cf465507dd71d507100c1","latest"]}"#;
 const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":"0x234c8a3397aab58"}"#;
@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     thread: JoinHandle<()>,
     phase: Arc<PhaseCell>,
-    bell: Bell,
+    bell: Arc<Bell>,
     /// Control's part: rows come back emptied, as they do in a node.
     control: ControlEnd,
     _snapshot: Arc<Snapshot>,
@@ -37,17 +37,23 @@ impl Node {
         let address = listener.local_addr().unwrap();
         let snapshot = Arc::new(snapshot(provider));
         let (shard_end, control) = link::pair();
-        let (bell, doorbell) = Bell::new().unwrap();
+        let (bell, doorbell) = Bell::new().map(|(bell, doorbell)| (Arc::new(bell), doorbell)).unwrap();
         let phase = Arc::new(PhaseCell::default());
+        let counters = Arc::new(Counters::default());
         let seed = Seed {
             index: 0,
             core: snapshot.config.shards.cores[0],
-            listeners: vec![listener.into()],
+            listeners: vec![Listening { fd: listener.into(), secure: false }],
+            entrance: Arc::new(Slot::new(Arc::default())),
+            addresses: Arc::default(),
             snapshots: Arc::new(Slot::new(Arc::clone(&snapshot))),
+            rosters: Arc::new(Slot::new(Arc::default())),
             rankings: Arc::new(Slot::new(Arc::default())),
             doorbell,
+            mesh: MeshEnd::all(&[Arc::clone(&bell)]).remove(0),
             phase: Arc::clone(&phase),
-            counters: Arc::new(Counters::default()),
+            counters: Arc::clone(&counters),
+            node: Arc::from([counters]),
             ends: shard_end,
             // Nobody orders any.
             probes: link::probe_pair().0,

@@ -1,8 +1,11 @@
-//! A certificate authority of the tests' own, for providers behind `https://`.
+//! A certificate authority of the tests' own, for providers behind `https://` and for the node's own `https`.
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -21,6 +24,19 @@ impl Authority {
     /// What `ca_file` holds.
     pub fn pem(&self) -> String {
         self.issuer.pem()
+    }
+
+    /// A certificate for these names and its key, both PEM.
+    pub fn pair(&self, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        // Named like its authority, OpenSSL would take it for its own.
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "a node of the tests");
+        // As authorities of the web issue them; clients' software looks at it.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
     /// A server's side of TLS, certified for `name` (a host name or an IP address).

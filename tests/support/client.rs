@@ -1,6 +1,6 @@
 //! A client that sends exactly the bytes that a test wants, and reads answers exactly.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -60,8 +60,8 @@ impl Answer {
 }
 
 /// One connection to a node.
-pub struct Client {
-    reader: Reader<TcpStream>,
+pub struct Client<S = TcpStream> {
+    reader: Reader<S>,
 }
 
 impl Client {
@@ -77,7 +77,25 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self::on(stream)
+    }
+
+    /// No more will be sent.
+    pub fn finish(&mut self) -> &mut Self {
+        let _ = self.reader.inner.shutdown(Shutdown::Write);
+        self
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// On a connection of another kind.
+    pub fn on(stream: S) -> Self {
         Self { reader: Reader::new(stream) }
+    }
+
+    /// The connection itself.
+    pub fn stream(&mut self) -> &mut S {
+        &mut self.reader.inner
     }
 
     /// Sends bytes. A peer that has already turned away is no error here: its answer is what counts.
@@ -89,12 +107,6 @@ impl Client {
     /// Sends a call as one keep-alive request.
     pub fn post(&mut self, path: &str, body: &str) -> &mut Self {
         self.send(request(path, body))
-    }
-
-    /// No more will be sent.
-    pub fn finish(&mut self) -> &mut Self {
-        let _ = self.reader.inner.shutdown(Shutdown::Write);
-        self
     }
 
     /// Reads one answer.
@@ -163,7 +175,9 @@ impl Client {
             Err(e) => matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
         }
     }
+}
 
+impl Client {
     /// Whether nothing comes, not even an end, for so long.
     pub fn quiet_for(&mut self, time: Duration) -> bool {
         self.reader.inner.set_read_timeout(Some(time)).unwrap();

@@ -13,17 +13,25 @@
 )]
 #![allow(missing_debug_implementations, reason = "nothing here is ever printed")]
 
+pub mod blocks;
 pub mod certs;
 pub mod client;
+pub mod growing;
 pub mod json;
+pub mod judge;
 pub mod load;
 pub mod node;
 pub mod ports;
+pub mod postgres;
 pub mod provider;
+pub mod pusher;
 pub mod real;
 pub mod relay;
 pub mod reply;
+pub mod secure;
+pub mod shop;
 pub mod socket;
+pub mod watcher;
 pub mod wire;
 
 use std::ffi::OsStr;
@@ -37,6 +45,8 @@ pub use client::{Answer, Client};
 pub use node::{Chain, Node, Setup};
 #[allow(unused_imports, reason = "not every test file uses all")]
 pub use provider::{Provider, Seen};
+#[allow(unused_imports, reason = "not every test file uses all")]
+pub use pusher::{Act, Handshake, Pusher};
 #[allow(unused_imports, reason = "not every test file uses all")]
 pub use reply::{Fault, Reply};
 

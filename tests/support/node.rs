@@ -237,6 +237,28 @@ impl Node {
         fs::write(&self.config, text).unwrap();
     }
 
+    /// A file beside its config.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes such a file in one go, as whoever renews certificates does.
+    pub fn write(&self, name: &str, text: &str) {
+        let beside = self.path(&format!("{name}.new"));
+        fs::write(&beside, text).unwrap();
+        fs::rename(beside, self.path(name)).unwrap();
+    }
+
+    /// The value of a metric without what is behind its point, the sum of those whose line begins with `name` and holds all of `labels`.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+        let page = self.admin_get("/metrics").text();
+        let found = page.lines().filter(|line| {
+            line.starts_with(&format!("livechain_{name}{{")) && labels.iter().all(|label| line.contains(label))
+        });
+        let values = found.map(|line| line.rsplit(' ').next().unwrap());
+        values.map(|value| value.split('.').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
     /// Everything it wrote to its standard output and error.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()

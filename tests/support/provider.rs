@@ -173,6 +173,11 @@ impl Provider {
         self.state.open.lock().unwrap().iter().filter(|s| s.strong_count() > 0).count()
     }
 
+    /// Calls that it is working on.
+    pub fn in_flight(&self) -> usize {
+        self.state.in_flight.load(Ordering::SeqCst)
+    }
+
     /// The most calls that it was working on at one moment.
     pub fn in_flight_peak(&self) -> usize {
         self.state.in_flight_peak.load(Ordering::SeqCst)

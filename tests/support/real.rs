@@ -136,22 +136,22 @@ fn gather(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
 
 /// Starts a real client against a node; `seconds` of calls in a loop, or every kind of call once.
 pub fn client(name: &str, url: &str, seconds: Option<u64>) -> Running {
-    setup();
-    let clients = tests().join("clients");
-    let mut command = if name == "web3py" {
-        let mut python = super::program(clients.join(".venv/bin/python"));
-        python.arg(clients.join("web3py.py"));
-        python
-    } else {
-        let mut node = super::program("node");
-        node.arg(clients.join(format!("{name}.mjs")));
-        node
-    };
+    let mut command = script(&if name == "web3py" { "web3py.py".to_owned() } else { format!("{name}.mjs") });
     command.arg(url);
     if let Some(seconds) = seconds {
         command.arg("--loop").arg(seconds.to_string());
     }
     Running::start(name, command)
+}
+
+/// A script of `tests/clients`, by what runs its kind.
+pub fn script(file: &str) -> Command {
+    setup();
+    let clients = tests().join("clients");
+    let python = Path::new(file).extension().is_some_and(|kind| kind == "py");
+    let mut command = if python { super::program(clients.join(".venv/bin/python")) } else { super::program("node") };
+    command.arg(clients.join(file));
+    command
 }
 
 /// wrk with `POST`ed calls for so many seconds.

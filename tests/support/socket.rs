@@ -3,6 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use flate2::read::DeflateDecoder;
+use flate2::{Compress, Compression, FlushCompress};
+
 use super::PATIENCE;
 
 pub const TEXT: u8 = 1;
@@ -18,6 +21,8 @@ const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub last: bool,
+    /// RSV1, which only stands where compression was agreed on.
+    pub compressed: bool,
     pub opcode: u8,
     pub payload: Vec<u8>,
 }
@@ -74,7 +79,15 @@ impl Socket {
     /// # Panics
     /// When it is refused.
     pub fn open(address: SocketAddr, path: &str) -> Self {
-        let socket = Self::ask(address, path, "");
+        Self::open_with(address, path, "")
+    }
+
+    /// The same, asked for with further fields, each ending in CR LF.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn open_with(address: SocketAddr, path: &str, fields: &str) -> Self {
+        let socket = Self::ask(address, path, fields);
         assert!(socket.head.starts_with("HTTP/1.1 101 "), "{}", socket.head);
         // The answer to the RFC's example.
         assert!(socket.head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{}", socket.head);
@@ -101,6 +114,7 @@ impl Socket {
     pub fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some((frame, bytes)) = parse(&self.held) {
+                assert!(!frame.compressed || self.is_compressed(), "compressed without an agreement");
                 self.held.drain(..bytes);
                 return Some(frame);
             }
@@ -110,12 +124,23 @@ impl Socket {
         }
     }
 
-    /// The next message, put together, and its opcode; control frames between are passed over.
+    fn is_compressed(&self) -> bool {
+        self.head.contains("permessage-deflate")
+    }
+
+    /// One message, compressed.
+    pub fn packed(&mut self, opcode: u8, message: &[u8]) -> &mut Self {
+        let mut bytes = frame(opcode, true, &pack(message));
+        bytes[0] |= 0x40;
+        self.bytes(&bytes)
+    }
+
+    /// The next message, put together and unpacked, and its opcode; control frames between are passed over.
     ///
     /// # Panics
     /// When the connection ends or closes instead.
     pub fn message(&mut self) -> (u8, Vec<u8>) {
-        let (mut opcode, mut message) = (0, Vec::new());
+        let (mut opcode, mut compressed, mut message) = (0, false, Vec::new());
         loop {
             let frame = self.next().expect("a message, not the connection's end");
             assert_ne!(frame.opcode, CLOSE, "closed: {frame:?}");
@@ -124,9 +149,10 @@ impl Socket {
             }
             assert_eq!(frame.opcode == 0, opcode != 0, "a continuation of nothing, or a message within one: {frame:?}");
             opcode = opcode.max(frame.opcode);
+            compressed |= frame.compressed;
             message.extend_from_slice(&frame.payload);
             if frame.last {
-                return (opcode, message);
+                return (opcode, if compressed { unpack(&message) } else { message });
             }
         }
     }
@@ -143,6 +169,18 @@ impl Socket {
             let frame = self.next()?;
             if frame.opcode == CLOSE {
                 return frame.code();
+            }
+        }
+    }
+
+    /// Waits for the close frame, and answers each ping until then; its code.
+    pub fn closed_alive(&mut self) -> Option<u16> {
+        loop {
+            let frame = self.next()?;
+            match frame.opcode {
+                CLOSE => return frame.code(),
+                PING => _ = self.frame(PONG, true, &frame.payload),
+                _ => {}
             }
         }
     }
@@ -184,16 +222,35 @@ pub fn frame(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A message as permessage-deflate sends it: raw deflate up to a flush, without the four bytes that every flush ends with.
+pub fn pack(message: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(message.len() + 1024);
+    let mut codec = Compress::new(Compression::best(), false);
+    codec.compress_vec(message, &mut packed, FlushCompress::Sync).unwrap();
+    assert!(packed.ends_with(&[0, 0, 0xff, 0xff]), "the flush found no room");
+    packed.truncate(packed.len() - 4);
+    packed
+}
+
+fn unpack(packed: &[u8]) -> Vec<u8> {
+    let mut message = Vec::new();
+    let whole = [packed, &[0, 0, 0xff, 0xff]].concat();
+    // The stream has no end of its own: a flush stands where another one would go on.
+    let _ = DeflateDecoder::new(&whole[..]).read_to_end(&mut message);
+    message
+}
+
 /// A server's frame, and how many bytes it takes.
 fn parse(held: &[u8]) -> Option<(Frame, usize)> {
     let (&first, &second) = (held.first()?, held.get(1)?);
     assert_eq!(second & 0x80, 0, "a server's frame is masked");
-    assert_eq!(first & 0x70, 0, "a reserved bit is set");
+    assert_eq!(first & 0x30, 0, "a reserved bit is set");
     let (length, head) = match second {
         126 => (usize::from(u16::from_be_bytes(*held.get(2..)?.first_chunk()?)), 4),
         127 => (usize::try_from(u64::from_be_bytes(*held.get(2..)?.first_chunk()?)).unwrap(), 10),
         short => (usize::from(short), 2),
     };
     let payload = held.get(head..head + length)?.to_vec();
-    Some((Frame { last: first & 0x80 != 0, opcode: first & 0x0f, payload }, head + length))
+    let (last, compressed) = (first & 0x80 != 0, first & 0x40 != 0);
+    Some((Frame { last, compressed, opcode: first & 0x0f, payload }, head + length))
 }

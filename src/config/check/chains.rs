@@ -5,11 +5,11 @@ use std::hash::Hash;
 use std::ops::Range;
 
 use super::outbound;
-use super::relations::{count, refuse_more};
+use super::relations::{count, need, refuse_more};
 use crate::config::given::Given;
 use crate::config::problems::Problem;
 use crate::config::raw;
-use crate::config::types::{Chain, Provider, Url};
+use crate::config::types::{CallsOver, Chain, Provider, Url};
 use crate::jsonrpc::{Class, Override, Scope};
 use crate::limits;
 
@@ -107,10 +107,15 @@ fn check_provider(raw: &raw::Provider, region: Option<&str>, problems: &mut Vec<
         Some(ws_url) => Some(ws_url.plain()?),
         None => None,
     };
+    let calls = raw.calls.plain();
+    if calls == Some(CallsOver::WebSocket) && ws_url.is_none() {
+        problems.push(Problem::maybe_at(raw.calls.span(), "calls over WebSocket need `ws_url`"));
+    }
     Some(Provider {
         id: raw.id.plain()?,
         url: url?,
         ws_url,
+        calls: calls?,
         headers: headers?,
         errors: errors?,
         limits: limits?,
@@ -191,13 +196,6 @@ fn urls_with_userinfo(raw: &raw::Provider) -> impl Iterator<Item = Option<Range<
     let http = http.map(move |url| (with_userinfo(url.plain()), url.span()));
     let ws = ws.map(move |url| (with_userinfo(url.plain()), url.span()));
     http.chain(ws).filter_map(|(with, span)| with.then_some(span))
-}
-
-/// Notes a required key that is not there, at what it is missing from.
-fn need<T, U>(key: &Given<T>, name: &str, owner: &str, of: &Given<U>, problems: &mut Vec<Problem>) {
-    if key.is_missing() {
-        problems.push(Problem::maybe_at(of.span(), format!("this {owner} has no `{name}`")));
-    }
 }
 
 /// Values that must differ, and where each was first seen.

@@ -5,12 +5,15 @@
 //! never gives way, not even a default one: nothing is allowed that nobody wrote.
 
 mod chains;
+mod fleet;
 mod listen;
 mod node;
 mod outbound;
 mod probes;
 mod relations;
 mod routing;
+mod tenants;
+mod tokens;
 
 use std::path::Path;
 
@@ -18,7 +21,7 @@ use super::environment::Environment;
 use super::given::Given;
 use super::problems::Problem;
 use super::raw;
-use super::types::{Config, Cors, Http, Life, Log, Rpc, Shards, Upstream, WebSocket};
+use super::types::{Compression, Config, Cors, Http, Life, Log, Rpc, Shards, Subscriptions, Upstream, WebSocket};
 use crate::jsonrpc::MethodClass;
 use crate::limits;
 use relations::{at_most, count, refuse_more, refuse_repeated};
@@ -30,16 +33,21 @@ pub(super) struct Surroundings<'a> {
     pub(super) cores: &'a [usize],
     /// Why a file of certificates cannot be used, if it cannot.
     pub(super) ca_fault: &'a dyn Fn(&Path) -> Option<String>,
+    /// Why a certificate's file and a key's are no pair, if they are none.
+    pub(super) pair_fault: &'a dyn Fn(&Path, &Path) -> Option<String>,
+    /// Why a file of tokens' keys cannot be used, if it cannot.
+    pub(super) token_keys_fault: &'a dyn Fn(&Path) -> Option<String>,
 }
 
 /// The checked config, or none with at least one problem noted. What is wrong by itself the reader has noted already.
 pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut Vec<Problem>) -> Option<Config> {
     let node = raw.node.get().and_then(|node| node::check(node, around, problems));
-    let listen = raw.listen.get().and_then(|listen| listen::check(listen, problems));
+    let listen = raw.listen.get().and_then(|listen| listen::check(listen, around, problems));
     let shards = raw.shards.get().and_then(|shards| check_shards(shards, around, problems));
     let http = raw.http.get().and_then(|http| check_http(http, problems));
     let rpc = raw.rpc.get().and_then(|rpc| check_rpc(rpc, problems));
     let websocket = raw.websocket.get().and_then(|websocket| check_websocket(websocket, problems));
+    let subscriptions = raw.subscriptions.get().and_then(check_subscriptions);
     let upstream = raw.upstream.get().and_then(|upstream| check_upstream(upstream, around, problems));
     let ranking = raw.ranking.get().and_then(routing::ranking);
     let breaker = raw.breaker.get().and_then(|breaker| routing::breaker(breaker, problems));
@@ -49,6 +57,10 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
     let probes = raw.probes.get().and_then(|raw_probes| probes::check(raw_probes, &raw.heads, problems));
     let heads = raw.heads.get().and_then(probes::check_heads);
     let learning = raw.learning.get().and_then(routing::learning);
+    let tenants = match &raw.tenants {
+        Some(tenants) => tenants::check(tenants, around, problems).map(Some),
+        None => Some(None),
+    };
     let life = raw.life.get().and_then(check_life);
     let log = raw.log.get().and_then(check_log);
     let region = node.as_ref().map(|node| node.region.as_str());
@@ -60,6 +72,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
         http: http?,
         rpc: rpc?,
         websocket: websocket?,
+        subscriptions: subscriptions?,
         upstream: upstream?,
         ranking: ranking?,
         breaker: breaker?,
@@ -69,6 +82,7 @@ pub(super) fn check(raw: &raw::File, around: &Surroundings<'_>, problems: &mut V
         probes: probes?,
         heads: heads?,
         learning: learning?,
+        tenants: tenants?,
         life: life?,
         log: log?,
         chains: chains?,
@@ -225,6 +239,10 @@ fn check_upstream(raw: &raw::Upstream, around: &Surroundings<'_>, problems: &mut
         queue_max: count(&raw.queue_max)?,
         user_timeout: raw.user_timeout.plain()?,
         ca_file,
+        subscriptions_per_connection: count(&raw.subscriptions_per_connection)?,
+        ping_after: raw.ping_after.plain()?,
+        pong_timeout: raw.pong_timeout.plain()?,
+        compression: raw.compression.plain()?,
     })
 }
 
@@ -236,14 +254,29 @@ fn check_websocket(raw: &raw::WebSocket, problems: &mut Vec<Problem>) -> Option<
     if let Some(protocols) = protocols {
         refuse_more(protocols, limits::PATTERNS_MAX, "subprotocols", problems);
     }
+    let compression = Compression {
+        window_bits: count(&raw.compression_window_bits)?,
+        bytes_min: raw.compression_bytes_min.plain()?,
+    };
     Some(WebSocket {
         origins: origins?.iter().filter_map(Given::plain).collect(),
         protocols: protocols?.iter().filter_map(Given::plain).collect(),
+        connections_max: count(&raw.connections_max)?,
+        subscriptions_max: count(&raw.subscriptions_max)?,
         message_bytes_max: raw.message_bytes_max.plain()?,
         calls_in_flight_max: count(&raw.calls_in_flight_max)?,
         queued_bytes_max: raw.queued_bytes_max.plain()?,
+        compression: raw.compression.plain()?.then_some(compression),
         ping_after: raw.ping_after.plain()?,
         pong_timeout: raw.pong_timeout.plain()?,
+    })
+}
+
+fn check_subscriptions(raw: &raw::Subscriptions) -> Option<Subscriptions> {
+    Some(Subscriptions {
+        stale_blocks: count(&raw.stale_blocks)?,
+        outage_max: raw.outage_max.plain()?,
+        linger: raw.linger.plain()?,
     })
 }
 

@@ -45,3 +45,10 @@ pub(super) fn refuse_more<T>(list: &[Given<T>], max: usize, what: &str, problems
         problems.push(Problem::maybe_at(beyond.span(), format!("at most {max} {what}")));
     }
 }
+
+/// Notes a required key that is not there, at what it is missing from.
+pub(super) fn need<T, U>(key: &Given<T>, name: &str, owner: &str, of: &Given<U>, problems: &mut Vec<Problem>) {
+    if key.is_missing() {
+        problems.push(Problem::maybe_at(of.span(), format!("this {owner} has no `{name}`")));
+    }
+}

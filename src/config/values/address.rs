@@ -1,10 +1,11 @@
-//! Addresses to listen on.
+//! Addresses to listen on, and networks that connections come from.
 
 use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
 use super::{Refusal, Text, text_type};
+use crate::tenant;
 
 /// An IP address and a port. Names are not taken: what they mean may change, and an address is listened on for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,3 +71,24 @@ impl Serialize for OptionalAddress {
 }
 
 text_type!(OptionalAddress => Option<SocketAddr>, None, { "type": "string" });
+
+/// An address, or a network in CIDR notation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Network(tenant::Network);
+
+impl Text for Network {
+    const EXPECTED: &'static str = "an address or a network such as \"10.0.0.0/8\" or \"2001:db8::/32\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        text.parse().map(Self).map_err(|error: tenant::NetworkError| error.to_string().into())
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // No default has one.
+        serializer.serialize_unit()
+    }
+}
+
+text_type!(Network => tenant::Network, None, { "type": "string" });

@@ -6,20 +6,26 @@ mod address;
 mod error;
 mod header;
 mod number;
+mod redis;
 mod secret;
 mod size;
 mod text;
 mod time;
+mod token;
 mod url;
 
-pub(crate) use address::{Address, OptionalAddress};
+pub(crate) use address::{Address, Network, OptionalAddress};
 pub(crate) use error::{ErrorClass, ErrorScope, Words};
 pub(crate) use header::{HeaderName, HeaderValue};
 pub(crate) use number::{Core, Count, Decimal, ErrorCode, Share};
-pub(crate) use secret::Token;
+pub(crate) use redis::RedisUrl;
+pub(crate) use secret::{Pepper, Store, Token};
 pub(crate) use size::Size;
-pub(crate) use text::{ChainName, File, Format, Label, Level, MethodPattern, Origin, Routing};
+pub(crate) use text::{
+    CallsOver, ChainName, ClientCertificates, File, Format, Label, Level, MethodPattern, Origin, Routing,
+};
 pub(crate) use time::Time;
+pub(crate) use token::{ClaimText, SharedSecret};
 pub(crate) use url::{HttpUrl, WsUrl};
 
 use std::fmt;

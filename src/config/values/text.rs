@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use super::{Refusal, Text, text_type};
-use crate::config::types::LogFormat;
+use crate::config::types::{CallsOver as Calls, Certified, LogFormat};
 use crate::limits;
 use crate::routing::Strategy;
 
@@ -162,6 +162,48 @@ impl Text for Format {
 
 text_type!(Format => LogFormat, None, { "type": "string", "enum": ["text", "json"] });
 
+/// What calls to a provider go over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallsOver(Calls);
+
+impl Default for CallsOver {
+    fn default() -> Self {
+        Self(Calls::Http)
+    }
+}
+
+impl Text for CallsOver {
+    const EXPECTED: &'static str = "what calls go over: \"http\" or \"websocket\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        match text {
+            "http" => Ok(Self(Calls::Http)),
+            "websocket" => Ok(Self(Calls::WebSocket)),
+            _ => Err(format!("expected {}", Self::EXPECTED).into()),
+        }
+    }
+}
+
+text_type!(CallsOver => Calls, None, { "type": "string", "enum": ["http", "websocket"] });
+
+/// Whether clients show certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientCertificates(Certified);
+
+impl Text for ClientCertificates {
+    const EXPECTED: &'static str = "whether clients show certificates: \"required\" or \"optional\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        match text {
+            "required" => Ok(Self(Certified::Required)),
+            "optional" => Ok(Self(Certified::Optional)),
+            _ => Err(format!("expected {}", Self::EXPECTED).into()),
+        }
+    }
+}
+
+text_type!(ClientCertificates => Certified, None, { "type": "string", "enum": ["required", "optional"] });
+
 /// What is logged, in the filter syntax of `tracing_subscriber`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Level(String);
@@ -227,6 +269,11 @@ written_as! {
     MethodPattern: pattern => &pattern.0,
     Origin: origin => &origin.0,
     Routing: routing => routing.0.name(),
+    CallsOver: calls => match calls.0 { Calls::Http => "http", Calls::WebSocket => "websocket" },
+    ClientCertificates: shown => match shown.0 {
+        Certified::Required => "required",
+        Certified::Optional => "optional",
+    },
     Format: format => match format.0 { LogFormat::Text => "text", LogFormat::Json => "json" },
     Level: level => &level.0,
 }

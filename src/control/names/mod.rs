@@ -43,7 +43,8 @@ impl Names {
     /// Knows the hosts of `config` from now on, and what it knew of them.
     pub(super) fn set_hosts(&mut self, config: &Config) {
         let providers = config.chains.iter().flat_map(|chain| &chain.providers);
-        self.table.set_hosts(providers.map(|provider| provider.url.host.as_str()), Instant::now());
+        let urls = providers.flat_map(|provider| std::iter::once(&provider.url).chain(&provider.ws_url));
+        self.table.set_hosts(urls.map(|url| url.host.as_str()), Instant::now());
     }
 
     /// Reads the system's resolver configuration and hosts file again.
@@ -180,6 +181,14 @@ mod tests {
             let found = names.addresses(&config.chains[0].providers[0].url);
             assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{host}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_websockets_host_is_asked_for_too() {
+        let text = "[[chains]]\nname = \"ethereum\"\nid = 1\n[[chains.providers]]\nid = \"alpha\"\n\
+                    url = \"http://10.0.0.1\"\nws_url = \"ws://nowhere.invalid\"\n";
+        let names = Names::new(&Config::parse(text, "test", |_| None, &[0]).unwrap()).unwrap();
+        assert!(names.waiting());
     }
 
     #[tokio::test]

@@ -96,10 +96,10 @@ fn give(mut stream: UnixStream, socket: &UnixListener, listeners: &Listeners) ->
     stream.set_read_timeout(Some(limits::UPGRADE_WAIT))?;
     let admin = listeners.admin.as_ref().map(TcpListener::local_addr).transpose()?;
     let http =
-        listeners.http.iter().map(|bound| Listening { address: bound.address, sockets: bound.sockets.len() }).collect();
+        listeners.data.iter().map(|bound| Listening { address: bound.address, sockets: bound.sockets.len() }).collect();
     Manifest::new(http, admin).write(&mut stream)?;
     let mut all: Vec<BorrowedFd<'_>> = vec![socket.as_fd()];
-    all.extend(listeners.http.iter().flat_map(|bound| bound.sockets.iter().map(AsFd::as_fd)));
+    all.extend(listeners.data.iter().flat_map(|bound| bound.sockets.iter().map(AsFd::as_fd)));
     all.extend(listeners.admin.as_ref().map(AsFd::as_fd));
     descriptors::send(&stream, &all)?;
     let mut word = [0];

@@ -51,7 +51,7 @@ fn sort(manifest: &Manifest, received: Vec<OwnedFd>, stream: UnixStream) -> Resu
         for socket in &sockets {
             check_listens(socket, listening.address)?;
         }
-        http.push(Bound { address: listening.address, sockets });
+        http.push(Bound { address: listening.address, sockets, secure: false });
     }
     let admin = match manifest.admin {
         Some(address) => {

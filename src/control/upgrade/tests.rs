@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::os::unix::net::UnixListener;
 
 use super::*;
-use crate::control::listeners::Listeners;
+use crate::control::listeners::{Data, Listeners};
 
 /// The running side: two shards' sockets and an admin port.
 struct Running {
@@ -18,7 +18,7 @@ struct Running {
 impl Running {
     fn start() -> Self {
         let any = "127.0.0.1:0".parse().unwrap();
-        let listeners = Arc::new(Listeners::bind(&[any], Some(any), 2).unwrap());
+        let listeners = Arc::new(Listeners::bind(Data { http: &[any], https: &[] }, Some(any), 2).unwrap());
         let incumbent = Incumbent::new(&listeners.addresses(), None).unwrap().unwrap();
         Self { listeners, incumbent }
     }

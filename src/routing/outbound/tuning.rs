@@ -3,11 +3,10 @@
 //! Down by a part with each wave of refusals, up in steps with the time since: one word, written by refusals alone. What is
 //! left now is a function of it and of the moment.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::limits::WORD_TRIES_MAX;
 use crate::time::Instant;
+use crate::word::SharedWord;
 
 /// How refusals tune the rates. Additive up and multiplicative down, as TCP: shares between nodes that know nothing of each
 /// other become fair.
@@ -37,17 +36,17 @@ impl Default for TuningConfig {
 
 /// How far the rates are tuned down: 50 bits of when in ms, 10 of the thousandths that were left then. 0: not at all.
 #[derive(Debug, Default)]
-pub(super) struct Tuning(AtomicU64);
+pub(super) struct Tuning(SharedWord);
 
 pub(super) const WHOLE: u32 = 1000;
 
 impl Tuning {
     pub(super) const fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self(SharedWord::new(0))
     }
 
     pub(super) fn per_mille(&self, now: Instant, config: Option<&TuningConfig>) -> u32 {
-        let word = self.0.load(Relaxed);
+        let word = self.0.get();
         match config {
             Some(config) if word != 0 => Self::at(word, now, config),
             _ => WHOLE,
@@ -55,22 +54,18 @@ impl Tuning {
     }
 
     pub(super) fn down(&self, now: Instant, sent: Instant, config: &TuningConfig) -> Option<u32> {
-        let mut seen = self.0.load(Relaxed);
-        for _ in 0..WORD_TRIES_MAX {
+        let mut left = WHOLE;
+        self.0.change(|seen| {
             // One wave, one step: what was sent at the old rate says nothing about the new one.
             if seen != 0 && sent.micros() / 1000 <= seen >> 10 {
                 return None;
             }
             let floor = (config.floor_percent.min(100) * 10).max(1);
-            let left = Self::at(seen, now, config) * config.down_to_percent.min(100) / 100;
-            let left = left.clamp(floor, WHOLE);
-            let word = (now.micros() / 1000) << 10 | u64::from(left.min(WHOLE));
-            match self.0.compare_exchange_weak(seen, word, Relaxed, Relaxed) {
-                Ok(_) => return Some(left),
-                Err(newer) => seen = newer,
-            }
-        }
-        None
+            left = Self::at(seen, now, config) * config.down_to_percent.min(100) / 100;
+            left = left.clamp(floor, WHOLE);
+            Some((now.micros() / 1000) << 10 | u64::from(left))
+        })?;
+        Some(left)
     }
 
     fn at(word: u64, now: Instant, config: &TuningConfig) -> u32 {

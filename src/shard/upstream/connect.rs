@@ -55,7 +55,7 @@ impl Tls {
 }
 
 /// How long connecting may take, and what the kernel is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectLimits {
     pub(crate) timeout: Duration,
     pub(crate) user_timeout: Duration,

@@ -13,6 +13,8 @@ use std::time::Duration;
 use super::body::{BodyError, BodyReader};
 use super::connect::{self, ConnectError};
 use super::pool::{Checkout, Connection, Full, Permit};
+use super::socket::exchange::Which;
+use super::socket::{self, OpenError};
 use super::{InFlight, Upstream};
 use crate::http::{self, ResponseHead};
 use crate::jsonrpc::{self, IdMatch};
@@ -67,6 +69,9 @@ pub(crate) enum ExchangeError {
     /// Not sent: the time that was left, `had`, was too short to connect in.
     #[error("no connection in what time was left")]
     Unconnected { had: Duration },
+    /// Not sent: no WebSocket came about.
+    #[error(transparent)]
+    Handshake(OpenError),
     /// Sent, or perhaps sent.
     #[error("the connection was lost: {0}")]
     Lost(std::io::Error),
@@ -87,7 +92,10 @@ pub(crate) enum ExchangeError {
 impl ExchangeError {
     /// Whether the provider may have seen the call.
     pub(crate) fn sent(&self) -> bool {
-        !matches!(self, Self::Full | Self::Connect(_) | Self::Unconnected { .. } | Self::Stale { sent: false })
+        !matches!(
+            self,
+            Self::Full | Self::Connect(_) | Self::Unconnected { .. } | Self::Handshake(_) | Self::Stale { sent: false }
+        )
     }
 
     /// The same, of a provider that was given so much time; `enough` is what connecting may take in all.
@@ -120,6 +128,9 @@ pub(crate) async fn exchange(
     body: &[u8],
     deadline: Instant,
 ) -> Result<Reply, ExchangeError> {
+    if upstream.calls_over_socket() {
+        return on_heap(|| socket::exchange::exchange(shard, upstream, body, Which::Any, deadline)).await;
+    }
     let checkout = checkout(shard, upstream, deadline).await?;
     let asked = shard.clock.now();
     let reply = match checkout {
@@ -136,6 +147,9 @@ pub(crate) async fn exchange_fresh(
     body: &[u8],
     deadline: Instant,
 ) -> Result<Reply, ExchangeError> {
+    if upstream.calls_over_socket() {
+        return on_heap(|| socket::exchange::exchange(shard, upstream, body, Which::Fresh, deadline)).await;
+    }
     let permit = match upstream.pool.permit_for_new() {
         Some(permit) => permit,
         None => shard.timers.timer().limit(deadline, upstream.pool.wait_for_new()).await.unwrap_or(Err(Full))?,
@@ -210,7 +224,11 @@ pub(crate) async fn open(
 }
 
 /// Opens a connection ahead of need.
-pub(crate) async fn warm(shard: &Shard, upstream: &Upstream) {
+pub(crate) async fn warm(shard: &Shard, upstream: &Rc<Upstream>) {
+    if upstream.calls_over_socket() {
+        let _ = socket::exchange::warm(shard, upstream).await;
+        return upstream.warm_from.set(shard.clock.now() + limits::WARM_PAUSE);
+    }
     let opened = match upstream.pool.permit() {
         Some(permit) => open(shard, upstream, permit, Instant::NEVER).await.ok(),
         None => None,

@@ -4,23 +4,27 @@ pub(crate) mod body;
 pub(crate) mod connect;
 pub(crate) mod exchange;
 pub(crate) mod pool;
+pub(crate) mod socket;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::Shard;
 use super::door::Ask;
 use super::lessons::{self, Taught};
 use connect::{ConnectLimits, Tls};
 use pool::{Pool, PoolLimits};
+use socket::Sockets;
 
-use crate::config;
+use crate::config::{self, CallsOver};
 use crate::http::{FieldLines, HeadReader, ResponseHead, UpstreamParts, UpstreamTemplate};
 use crate::jsonrpc::{MethodClass, MethodInfo};
 use crate::link::{ProviderEntry, ProviderPlan, ProviderSlot};
 use crate::routing::{Allotment, Gap, Gate, Learned, LearnedConfig, Outruns, Place};
 use crate::time::Instant;
+use crate::websocket::CloseCode;
 
 /// A provider's shard-local side. Lives as long as a snapshot names its slot, and beyond it for the calls that run.
 pub(crate) struct Upstream {
@@ -28,6 +32,9 @@ pub(crate) struct Upstream {
     pub(crate) priority: Cell<u32>,
     pub(crate) weight: Cell<u32>,
     pub(crate) pool: Rc<Pool>,
+    /// None: it has no WebSocket.
+    pub(crate) sockets: Option<Rc<Sockets>>,
+    calls: Cell<CallsOver>,
     pub(crate) in_flight: Cell<u32>,
     /// By [`MethodClass::index`]: one that answers what is cheap may hang on what is not.
     outruns: [Cell<Outruns>; MethodClass::ALL.len()],
@@ -54,22 +61,15 @@ pub(crate) struct Upstream {
 impl Upstream {
     pub(crate) fn new(entry: &ProviderEntry, tls: &Arc<rustls::ClientConfig>, config: &config::Upstream) -> Rc<Self> {
         let url = &entry.slot.url;
-        let fields: Vec<_> = entry.slot.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
-        let request = UpstreamTemplate::new(&UpstreamParts {
-            target: url.target.expose(),
-            host: &url.host,
-            port: url.port,
-            tls: url.tls,
-            authorization: url.authorization.as_ref().map(config::Secret::expose),
-            fields: &fields,
-            gzip: false,
-        });
+        let request = UpstreamTemplate::new(&parts(url, &fields(&entry.slot)));
         let name_line = FieldLines::new(&[("X-Livechain-Provider", &entry.slot.id)]);
         Rc::new(Self {
             slot: Arc::clone(&entry.slot),
             priority: Cell::new(entry.priority),
             weight: Cell::new(entry.weight),
             pool: Pool::new(pool_limits(config)),
+            sockets: Sockets::new(entry, tls, config),
+            calls: Cell::new(entry.calls),
             in_flight: Cell::new(0),
             outruns: Default::default(),
             name_line: Rc::new(name_line.expect("the config lets only words be ids")),
@@ -94,25 +94,69 @@ impl Upstream {
         self.weight.set(entry.weight);
         self.pool.set_limits(pool_limits(config));
         self.connect_limits.set(connect_limits(config));
+        self.calls.set(entry.calls);
+        if let Some(sockets) = &self.sockets {
+            sockets.update(entry, tls, config);
+        }
         if *self.addresses.borrow() != entry.addresses {
             *self.addresses.borrow_mut() = Arc::clone(&entry.addresses);
             self.address_first.set(0);
         }
     }
 
-    /// Whether its name leads anywhere.
+    /// Whether the name that its calls go to leads anywhere.
+    #[inline]
     pub(crate) fn is_resolved(&self) -> bool {
-        !self.addresses.borrow().is_empty()
+        if self.calls_over_socket() { self.has_socket() } else { !self.addresses.borrow().is_empty() }
     }
 
     /// Whether a connection should be opened ahead of need; if so, it counts as being opened until it is there.
     pub(crate) fn wants_warm(&self, now: Instant) -> bool {
         let open = self.is_resolved() && self.slot.standing.gate(now) == Gate::Open;
-        let wanted = open && self.pool.cold() > 0 && now >= self.warm_from.get();
+        let is_cold = match &self.sockets {
+            Some(sockets) if self.calls_over_socket() => sockets.is_cold(now),
+            _ => self.pool.cold() > 0,
+        };
+        let wanted = open && is_cold && now >= self.warm_from.get();
         if wanted {
             self.warm_from.set(Instant::NEVER);
         }
         wanted
+    }
+
+    /// Whether it can be heard over a WebSocket: it has one, and its name leads somewhere.
+    pub(crate) fn has_socket(&self) -> bool {
+        self.sockets.as_ref().is_some_and(|sockets| sockets.is_resolved())
+    }
+
+    /// Whether its calls go over WebSocket.
+    #[inline]
+    pub(crate) fn calls_over_socket(&self) -> bool {
+        self.calls.get() == CallsOver::WebSocket
+    }
+
+    /// Whether a call would find a connection or a place in the queue.
+    #[inline]
+    pub(crate) fn has_room(&self, now: Instant) -> bool {
+        if self.calls_over_socket() { self.socket_has_room(now) } else { self.pool.has_room() }
+    }
+
+    /// Whether a call would not have to wait for another one's end.
+    pub(crate) fn is_free(&self, now: Instant) -> bool {
+        if self.calls_over_socket() { self.socket_has_room(now) } else { self.pool.is_free() }
+    }
+
+    #[cold]
+    fn socket_has_room(&self, now: Instant) -> bool {
+        self.sockets.as_ref().is_some_and(|sockets| sockets.has_room_for_call(now))
+    }
+
+    /// Closes what is open and unused, and what comes free from now on: the provider is gone.
+    pub(crate) fn retire(&self, shard: &Shard) {
+        self.pool.retire();
+        if let Some(sockets) = &self.sockets {
+            sockets.retire(shard, CloseCode::NORMAL);
+        }
     }
 
     pub(crate) fn addresses(&self) -> Arc<[SocketAddr]> {
@@ -150,22 +194,22 @@ impl Upstream {
         }
     }
 
-    /// Whether its plan has room for a call of `method` now.
-    pub(crate) fn plan_has_room(&self, method: &'static MethodInfo, now: Instant) -> bool {
+    /// Whether its plan has room for a call of `method`, written `name`, now.
+    pub(crate) fn plan_has_room(&self, method: &'static MethodInfo, name: &str, now: Instant) -> bool {
         let plan = self.plan.borrow();
         plan.as_ref().is_none_or(|plan| {
-            let units = plan.units.of(method);
+            let units = plan.units.of(method, name);
             self.slot.outbound.full(now, units, &plan.plan, &self.allotment.borrow()).is_none()
         })
     }
 
-    /// Counts a call of `method` that runs at this provider until the guard is dropped. None when its plan has no room: another
+    /// Counts a call of `method`, written `name`, that runs at this provider until the guard is dropped. None when its plan has no room: another
     /// shard was faster.
-    pub(crate) fn enter(self: &Rc<Self>, method: &'static MethodInfo, now: Instant) -> Option<InFlight> {
+    pub(crate) fn enter(self: &Rc<Self>, method: &'static MethodInfo, name: &str, now: Instant) -> Option<InFlight> {
         let place = match &*self.plan.borrow() {
             None => None,
             Some(plan) => {
-                let (units, own) = (plan.units.of(method), &mut self.allotment.borrow_mut());
+                let (units, own) = (plan.units.of(method, name), &mut self.allotment.borrow_mut());
                 Some(self.slot.outbound.take(now, units, &plan.plan, own).ok()?)
             }
         };
@@ -215,6 +259,24 @@ impl Drop for InFlight {
         if let Some(place) = self.place.take() {
             self.upstream.slot.outbound.leave(place);
         }
+    }
+}
+
+/// The operator's own header fields for a provider.
+fn fields(slot: &ProviderSlot) -> Vec<(&str, &str)> {
+    slot.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+}
+
+/// What requests to a provider say, over HTTP and at the handshake of a WebSocket.
+fn parts<'a>(url: &'a config::Url, fields: &'a [(&'a str, &'a str)]) -> UpstreamParts<'a> {
+    UpstreamParts {
+        target: url.target.expose(),
+        host: &url.host,
+        port: url.port,
+        tls: url.tls,
+        authorization: url.authorization.as_ref().map(config::Secret::expose),
+        fields,
+        gzip: false,
     }
 }
 

@@ -6,28 +6,40 @@
 //!                └────────────── one task, the connection's ◀─────────┘
 //! ```
 //!
-//! Left out as yet: subscriptions, compression, a session's home provider.
+//! The handshake ends before the socket's future begins, so that nothing of the request is held; what a socket that waits
+//! does need is its state and its timer.
 
 mod call;
+mod caller;
+mod compress;
+mod ended;
+mod handshake;
+mod notice;
+mod queue;
 mod sending;
+mod session;
+mod subscribe;
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 
 use futures_util::future::{Either, FutureExt, select};
 
+pub(super) use self::caller::Caller;
+pub(super) use self::notice::Notice;
+pub(super) use self::session::Session;
+
 use self::call::InFlight;
+pub(super) use self::compress::Codecs;
+use self::compress::Packing;
+use self::ended::Ended;
+pub(super) use self::handshake::{Opened, upgrade};
 use self::sending::Sending;
 use super::Shard;
 use super::client::{Client, End};
+use super::guard::guarded;
 use super::place::Route;
-use super::respond;
 use super::serve::Visit;
-use crate::config::WebSocket;
-use crate::http::{After, AnswerBody, RequestHead, Status};
-use crate::jsonrpc::{Reason, write_error};
+use super::tenants;
 use crate::limits;
 use crate::link::Phase;
 use crate::time::Instant;
@@ -36,91 +48,18 @@ use crate::websocket::{
     write_frame,
 };
 
-/// What a connection's task and its calls share.
-pub(super) struct Session {
-    sending: Sending,
-    /// Messages under way.
-    in_flight: Cell<u32>,
-    /// Wakes the connection when one has ended.
-    ended: Wake,
-}
-
-/// One task's waker.
-#[derive(Default)]
-struct Wake(RefCell<Option<Waker>>);
-
-impl Wake {
-    fn wake(&self) {
-        if let Some(waker) = self.0.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-}
-
-impl Session {
-    fn new(config: &WebSocket) -> Self {
-        Self { sending: Sending::new(config.queued_bytes_max), in_flight: Cell::new(0), ended: Wake::default() }
-    }
-
-    /// Waits until fewer than `most` messages are under way.
-    async fn has_room(&self, most: u32) {
-        poll_fn(|cx| {
-            if self.in_flight.get() < most {
-                return Poll::Ready(());
-            }
-            *self.ended.0.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
-/// Answers a request to upgrade, and serves the WebSocket to its end. The HTTP connection ends with it.
-pub(super) async fn upgrade(visit: &mut Visit, client: &mut Client, head: &RequestHead, route: Route) {
-    let mut out = visit.shard.buffers.take();
-    let view = Rc::clone(&visit.view);
-    match view.sockets.accept(head, client.head_bytes()) {
-        Err(refusal) => {
-            visit.shard.counters.failure(Reason::MalformedHttp);
-            let mut body = visit.shard.buffers.take();
-            write_error(&mut body, b"null", Reason::MalformedHttp, &refusal.to_string());
-            let (head, after) = refusal.write(respond::head(visit, &mut out, refusal.status()));
-            head.json().end(AnswerBody::Length(body.len() as u64), after);
-            out.extend_from_slice(&body);
-            visit.shard.buffers.give(body);
-            let _ = client.send(&visit.shard, out, visit.patience).await;
-        }
-        Ok(accepted) => {
-            let answer = accepted.write(respond::head(visit, &mut out, Status::SwitchingProtocols));
-            answer.end(AnswerBody::None, After::Upgrade);
-            client.skip(head.head_bytes);
-            visit.shard.counters.sockets.set(visit.shard.counters.sockets.get() + 1);
-            let _open = Open(&visit.shard);
-            if client.send(&visit.shard, out, visit.patience).await.is_ok() {
-                Socket::new(visit, client, route).serve().await;
-            }
-        }
-    }
-}
-
-/// An open socket, counted until it is dropped.
-struct Open<'a>(&'a Shard);
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        let sockets = &self.0.counters.sockets;
-        sockets.set(sockets.get() - 1);
-    }
+/// Serves a WebSocket to its end. The HTTP connection ends with it. What it is made from is not held beside it.
+pub(super) fn serve(shard: &Rc<Shard>, client: &mut Client, opened: Opened) -> impl Future<Output = ()> {
+    Socket::new(shard, client, opened).serve()
 }
 
 /// The connection's side of a session.
 struct Socket<'a> {
     shard: Rc<Shard>,
     client: &'a mut Client,
-    route: Route,
-    /// The view that `route` is of.
-    view: u64,
-    config: WebSocket,
+    opened: Opened,
+    calls_in_flight_max: u32,
+    message_bytes_max: usize,
     session: Rc<Session>,
     reader: Reader,
     closing: Closing,
@@ -129,8 +68,10 @@ struct Socket<'a> {
     behind: bool,
     /// The node closes: nothing more is asked from then on.
     leaves_at: Option<Instant>,
-    /// Until when the client's goodbye is waited for, once ours is said.
+    /// Until when the client's goodbye is waited for, once ours has left.
     goodbye_until: Option<Instant>,
+    /// What is told of it in the end.
+    ended: Ended,
 }
 
 /// What the connection waits for.
@@ -146,23 +87,33 @@ enum Woken {
 }
 
 impl<'a> Socket<'a> {
-    fn new(visit: &Visit, client: &'a mut Client, route: Route) -> Self {
-        let config = visit.view.snapshot.config.websocket.clone();
+    fn new(shard: &Rc<Shard>, client: &'a mut Client, mut opened: Opened) -> Self {
+        let view = shard.view();
+        let config = &view.snapshot.config.websocket;
         let reader = Reader::new(ReaderConfig {
             role: Role::Server,
             message_bytes_max: config.message_bytes_max,
-            compression: false,
+            compression: opened.agreed.is_some(),
         });
-        let now = visit.shard.clock.now();
+        let bytes_min = config.compression.map_or(usize::MAX, |compression| compression.bytes_min);
+        let packing = opened.agreed.map(|agreed| Packing::new(&shard.codecs, agreed, bytes_min));
+        let sending = Sending::new(config.queued_bytes_max, packing);
+        let bearer = opened.bearer.take();
+        let is_watched = bearer.is_some();
+        let session = Rc::new(Session::new(shard, sending, (opened.request_id, client.address), bearer));
+        if is_watched {
+            shard.tenants.watch(&session);
+        }
         Self {
-            shard: Rc::clone(&visit.shard),
-            session: Rc::new(Session::new(&config)),
-            alive: KeepAlive::new(now, config.ping_after, config.pong_timeout),
-            view: visit.view.number,
+            shard: Rc::clone(shard),
+            session,
+            alive: KeepAlive::new(shard.clock.now(), config.ping_after, config.pong_timeout),
             closing: Closing::default(),
+            calls_in_flight_max: config.calls_in_flight_max,
+            message_bytes_max: config.message_bytes_max,
+            ended: Ended::new(client.sent()),
             client,
-            route,
-            config,
+            opened,
             reader,
             behind: false,
             leaves_at: None,
@@ -181,38 +132,23 @@ impl<'a> Socket<'a> {
             let _ = self.flush().await;
             self.client.finish(&self.shard).await;
         }
-        self.session.sending.end();
+        self.session.end();
+        self.ended.tell(&self.shard, &self.session, &self.opened, self.client.sent());
     }
 
-    /// Sends what is ready, then waits for one thing and does it.
+    /// Sends a piece of what is ready, then waits for one thing and does it: whoever reads slowly is heard between pieces.
     async fn turn(&mut self) -> Result<(), End> {
-        if self.session.sending.is_overflown() && self.closing.send() {
-            self.session.sending.end_with(|out| write_close(out, Some(CloseCode::TRY_LATER), "too slow", None));
-            self.flush().await?;
-            return Err(End::Slow);
-        }
-        self.flush().await?;
-        if self.session.sending.is_broken() {
-            self.close(CloseCode::INTERNAL, "an answer was cut short");
-            self.flush().await?;
-            return Err(End::Lost);
-        }
-        let until = match self.alive.poll(self.shard.clock.now()) {
-            Pulse::Wait(until) => until,
-            Pulse::Ping => {
-                self.session.sending.control(|out| write_frame(out, Opcode::Ping, false, &[], None));
-                return Ok(());
-            }
-            Pulse::Gone => return Err(End::Idle),
-        };
+        self.part();
+        self.send_piece().await?;
         let now = self.shard.clock.now();
-        if self.goodbye_until.is_some_and(|goodbye| goodbye <= now) {
-            return Err(End::Slow);
-        }
         self.leave_in_time(now);
-        let leaves_at = self.leaves_at.filter(|at| *at > now);
-        let until = until.min(self.goodbye_until.or(leaves_at).unwrap_or(Instant::NEVER));
-        match self.wait(until).await {
+        let reads = self.session.in_flight.get() < self.calls_max(now);
+        let Some(until) = self.rests_until(now, reads)? else { return Ok(()) };
+        let woken = self.wait(until).await;
+        if !reads {
+            self.alive.pause(self.shard.clock.now().since(now));
+        }
+        match woken {
             Woken::Answered => {
                 self.close(CloseCode::AWAY, "this node closes");
                 Ok(())
@@ -226,6 +162,58 @@ impl<'a> Socket<'a> {
         }
     }
 
+    /// Says goodbye where the connection cannot go on.
+    fn part(&mut self) {
+        if !self.closing.is_open() {
+            return;
+        }
+        let sending = &self.session.sending;
+        if sending.is_overflown() {
+            // It gets no more of it: nothing may be left out.
+            sending.clear();
+            self.close(CloseCode::TRY_LATER, "too slow");
+        } else if sending.is_broken() {
+            self.close(CloseCode::INTERNAL, "an answer was cut short");
+        } else if let Some((code, reason)) = sending.is_to_close() {
+            self.close(code, reason);
+        }
+    }
+
+    /// When it has to look next; none where there is something to be done first.
+    fn rests_until(&mut self, now: Instant, reads: bool) -> Result<Option<Instant>, End> {
+        if !self.closing.is_open() {
+            return Ok(self.goodbye_until(now));
+        }
+        let leaves_at = self.leaves_at.filter(|at| *at > now).unwrap_or(Instant::NEVER);
+        if !reads {
+            return Ok(Some(leaves_at));
+        }
+        match self.alive.poll(now) {
+            Pulse::Wait(until) => Ok(Some(until.min(leaves_at))),
+            Pulse::Ping => {
+                self.session.sending.control(|out| write_frame(out, Opcode::Ping, false, &[], None));
+                Ok(None)
+            }
+            Pulse::Gone => {
+                self.ended.on_silence();
+                Err(End::Idle)
+            }
+        }
+    }
+
+    /// Until when the client's goodbye is waited for, from when ours has left; none where it has had its time.
+    fn goodbye_until(&mut self, now: Instant) -> Option<Instant> {
+        if !self.session.sending.is_empty() {
+            return Some(Instant::NEVER);
+        }
+        let until = *self.goodbye_until.get_or_insert(now + limits::WEBSOCKET_GOODBYE);
+        let is_over = until <= now;
+        if is_over {
+            self.closing.receive();
+        }
+        (!is_over).then_some(until)
+    }
+
     /// A node that closes says goodbye to all its sockets, but not at once: they would come back as a storm.
     fn leave_in_time(&mut self, now: Instant) {
         if self.leaves_at.is_none() && self.shard.phase() >= Phase::Closing {
@@ -235,12 +223,26 @@ impl<'a> Socket<'a> {
         }
     }
 
+    /// One that leaves asks nothing more, and waits for its last answers.
+    fn leaves(&self, now: Instant) -> bool {
+        self.closing.is_open() && self.leaves_at.is_some_and(|at| at <= now)
+    }
+
+    /// How many calls may be under way for the client to be read.
+    fn calls_max(&self, now: Instant) -> u32 {
+        match (self.closing.is_open(), self.leaves(now)) {
+            // Only its goodbye counts.
+            (false, _) => u32::MAX,
+            (true, true) => 1,
+            (true, false) => self.calls_in_flight_max,
+        }
+    }
+
     async fn wait(&mut self, until: Instant) -> Woken {
-        let (session, shard) = (&self.session, &self.shard);
-        let (is_open, is_behind) = (self.closing.is_open(), self.behind);
-        // One that leaves asks nothing more, and waits for its last answers.
-        let leaves = is_open && self.leaves_at.is_some_and(|at| at <= shard.clock.now());
-        let calls_max = if leaves { 1 } else { self.config.calls_in_flight_max };
+        let now = self.shard.clock.now();
+        let (leaves, calls_max) = (self.leaves(now), self.calls_max(now));
+        let (session, shard, is_behind) = (&self.session, &self.shard, self.behind);
+        self.client.rest(shard);
         let (transport, timer) = self.client.socket();
         let bytes = async {
             // What is full is read no further: the client waits, and nothing is lost.
@@ -266,9 +268,11 @@ impl<'a> Socket<'a> {
     }
 
     async fn read(&mut self) -> Result<(), End> {
-        if self.client.read_on().await? == 0 {
+        let bytes = self.client.read_on(&self.shard).await?;
+        if bytes == 0 {
             return Err(End::Idle);
         }
+        self.ended.bytes_in += bytes as u64;
         self.alive.on_bytes(self.shard.clock.now());
         self.take_messages();
         Ok(())
@@ -280,7 +284,7 @@ impl<'a> Socket<'a> {
         let (mut done, mut fault) = (0, None);
         // Ends: each event consumes bytes of what has come.
         loop {
-            self.behind = self.closing.is_open() && self.session.in_flight.get() >= self.config.calls_in_flight_max;
+            self.behind = self.closing.is_open() && self.session.in_flight.get() >= self.calls_in_flight_max;
             if self.behind {
                 break;
             }
@@ -294,8 +298,14 @@ impl<'a> Socket<'a> {
             };
             done += step.consumed;
             let Some(event) = step.event else { break };
-            if let Some((body, kind)) = hear(&self.shard, &self.session.sending, &mut self.closing, event) {
-                self.ask(body, kind);
+            let (shard, sending) = (&self.shard, &self.session.sending);
+            match hear(shard, sending, (&mut self.closing, &mut self.ended), self.message_bytes_max, event) {
+                Ok(Some((body, kind))) => self.ask(body, kind),
+                Ok(None) => {}
+                Err(broken) => {
+                    fault = Some(broken);
+                    break;
+                }
             }
         }
         self.client.skip(done);
@@ -313,9 +323,9 @@ impl<'a> Socket<'a> {
 
     fn close(&mut self, code: CloseCode, reason: &str) {
         if self.closing.send() {
-            self.goodbye_until = Some(self.shard.clock.now() + limits::WEBSOCKET_GOODBYE);
+            self.ended.on_ours(code);
             self.behind = false;
-            self.session.sending.control(|out| write_close(out, Some(code), reason, None));
+            self.session.sending.last(|out| write_close(out, Some(code), reason, None));
         }
     }
 
@@ -324,44 +334,84 @@ impl<'a> Socket<'a> {
         if !self.closing.is_open() {
             return;
         }
+        self.ended.messages_in += 1;
         self.shard.refresh();
-        let visit = Visit::bare(&self.shard);
-        if visit.view.number != self.view {
-            match self.route.again(&visit.view) {
-                Some(route) => (self.route, self.view) = (route, visit.view.number),
+        let mut visit = Visit::bare(&self.shard);
+        if self.session.is_gone(&visit.view.snapshot.config.node.region, visit.started) {
+            return self.close(CloseCode::POLICY, tenants::GONE);
+        }
+        visit.account = self.session.account();
+        if visit.view.number != self.opened.view {
+            match self.opened.route.again(&visit.view) {
+                Some(route) => (self.opened.route, self.opened.view) = (route, visit.view.number),
                 None => return self.close(CloseCode::RESTART, "this chain is not served any more"),
             }
         }
         self.shard.counters.bytes_in.add(body.len() as u64);
-        let (route, running) = (self.route.clone(), InFlight::new(&self.session));
-        self.shard.ring.spawn(call::answer(visit, route, body, kind, running)).detach();
+        let (route, running) = (self.opened.route.clone(), InFlight::new(&self.session));
+        let (shard, session) = (Rc::clone(&self.shard), Rc::clone(&self.session));
+        let work = async move {
+            if guarded(&shard, call::answer(visit, route, body, kind, running)).await.is_none() {
+                session.close_because(CloseCode::INTERNAL, "this node failed");
+            }
+        };
+        self.shard.ring.spawn(work).detach();
     }
 
-    async fn flush(&mut self) -> Result<(), End> {
-        while let Some(frames) = self.session.sending.take() {
-            let patience = self.shard.view().patience;
+    /// Sends what may leave together; more of it comes meanwhile, where an answer streams.
+    async fn send_piece(&mut self) -> Result<(), End> {
+        if let Some(frames) = self.session.sending.take() {
+            let (began, patience) = (self.shard.clock.now(), self.shard.view().patience);
             self.client.send(&self.shard, frames, patience).await?;
+            self.alive.pause(self.shard.clock.now().since(began));
+        }
+        Ok(())
+    }
+
+    /// Sends what is left of a connection that is over: nothing more comes.
+    async fn flush(&mut self) -> Result<(), End> {
+        while !self.session.sending.is_empty() {
+            self.send_piece().await?;
         }
         Ok(())
     }
 }
 
-/// Answers a control frame, and moves a message out of where it came.
-fn hear(shard: &Shard, sending: &Sending, closing: &mut Closing, event: Event<'_>) -> Option<(Vec<u8>, Opcode)> {
+impl Drop for Socket<'_> {
+    /// However it ends: feeds let go of it.
+    fn drop(&mut self) {
+        self.session.end();
+        self.shard.tenants.unwatch(self.session.number());
+    }
+}
+
+/// Answers a control frame, or moves a message out of where it came, unpacked.
+fn hear(
+    shard: &Shard,
+    sending: &Sending,
+    (closing, ended): (&mut Closing, &mut Ended),
+    bytes_max: usize,
+    event: Event<'_>,
+) -> Result<Option<(Vec<u8>, Opcode)>, Fault> {
     match event {
-        Event::Message { kind, bytes, .. } => {
-            let mut body = shard.buffers.take();
-            body.extend_from_slice(bytes);
-            let kind = if kind == Kind::Text { Opcode::Text } else { Opcode::Binary };
-            return Some((body, kind));
+        Event::Message { kind, compressed, bytes } => {
+            let body = if compressed {
+                shard.codecs.unpack(&shard.buffers, kind, bytes, bytes_max)?
+            } else {
+                let mut body = shard.buffers.take();
+                body.extend_from_slice(bytes);
+                body
+            };
+            return Ok(Some((body, if kind == Kind::Text { Opcode::Text } else { Opcode::Binary })));
         }
         Event::Ping(bytes) => sending.control(|out| write_frame(out, Opcode::Pong, false, bytes, None)),
         Event::Pong(_) => {}
         Event::Close(close) => {
             if closing.receive() {
-                sending.control(|out| write_close(out, close.code, "", None));
+                ended.on_theirs(close.code);
+                sending.last(|out| write_close(out, close.code, "", None));
             }
         }
     }
-    None
+    Ok(None)
 }

@@ -8,20 +8,28 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
+use super::compress::Packing;
+use super::notice::Notice;
+use super::queue::Queue;
 use crate::limits;
-use crate::websocket::{FrameHead, Opcode, write_frame};
+use crate::websocket::{CloseCode, FrameHead, Opcode, write_frame};
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Sending {
     /// Frames that may leave now.
-    ready: RefCell<Vec<u8>>,
+    ready: RefCell<Queue>,
     /// Messages behind the one that streams.
-    held: RefCell<Vec<u8>>,
+    held: RefCell<Queue>,
     bytes_max: usize,
+    packing: Option<Packing>,
+    /// Messages handed in, large ones once.
+    messages: Cell<u64>,
     streaming: Cell<bool>,
     /// Something found no room.
     overflown: Cell<bool>,
+    /// Somebody wants it closed, and says why.
+    close: Cell<Option<(CloseCode, &'static str)>>,
     /// A message broke off in the middle.
     broken: Cell<bool>,
     /// Nothing more is sent.
@@ -33,20 +41,51 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, ..Self::default() }
+    pub(super) fn new(bytes_max: usize, packing: Option<Packing>) -> Self {
+        Self { bytes_max, packing, ..Self::default() }
     }
 
     /// One message. False: it had no room, or nothing is sent any more.
     pub(super) fn message(&self, opcode: Opcode, payload: &[u8]) -> bool {
+        self.messages.set(self.messages.get() + 1);
         let queue = if self.streaming.get() { &self.held } else { &self.ready };
-        self.push(queue, payload.len(), |queue| write_frame(queue, opcode, false, payload, None))
+        self.push(queue, payload.len(), |queue| {
+            Packing::pack(self.packing.as_ref(), payload, |bytes, packed| {
+                queue.write(|out| write_frame(out, opcode, packed, bytes, None));
+            });
+        })
+    }
+
+    /// One message whose frame others have, too. False: it had no room, or nothing is sent any more.
+    pub(super) fn shared(&self, notice: &Notice) -> bool {
+        let frame = notice.frame(self.packing.as_ref());
+        self.messages.set(self.messages.get() + 1);
+        let queue = if self.streaming.get() { &self.held } else { &self.ready };
+        self.push(queue, frame.len(), |queue| queue.share(&frame))
+    }
+
+    /// The connection is to be closed behind what waits.
+    pub(super) fn close_because(&self, code: CloseCode, reason: &'static str) {
+        if self.close.get().is_none() {
+            self.close.set(Some((code, reason)));
+            self.wake_task();
+        }
+    }
+
+    /// Why it is to be closed, said once.
+    pub(super) fn is_to_close(&self) -> Option<(CloseCode, &'static str)> {
+        self.close.take()
+    }
+
+    /// Messages of ours so far.
+    pub(super) fn messages(&self) -> u64 {
+        self.messages.get()
     }
 
     /// A control frame, whole, as `write` makes it. What a client provokes is bounded by the reader's flood limit.
     pub(super) fn control(&self, write: impl FnOnce(&mut Vec<u8>)) {
         if !self.over.get() {
-            write(&mut self.ready.borrow_mut());
+            self.ready.borrow_mut().write(write);
             self.wake_task();
         }
     }
@@ -56,10 +95,13 @@ impl Sending {
         self.room().await;
         let head = FrameHead { opcode, last, compressed: false, mask: None, payload_bytes: payload.len() as u64 };
         let sent = self.push(&self.ready, payload.len(), |queue| {
-            queue.extend_from_slice(head.write().as_ref());
-            queue.extend_from_slice(payload);
+            queue.write(|out| {
+                out.extend_from_slice(head.write().as_ref());
+                out.extend_from_slice(payload);
+            });
         });
         if last {
+            self.messages.set(self.messages.get() + 1);
             self.end_turn();
         }
         sent
@@ -73,20 +115,21 @@ impl Sending {
 
     /// The next bytes to send, if there are any.
     pub(super) fn take(&self) -> Option<Vec<u8>> {
-        let mut ready = self.ready.borrow_mut();
-        if ready.is_empty() {
-            return None;
-        }
-        let taken = std::mem::take(&mut *ready);
-        drop(ready);
+        let taken = self.ready.borrow_mut().take()?;
         self.wake_calls();
         Some(taken)
     }
 
-    /// Waits until there is something to send, or the connection cannot go on.
+    /// Whether nothing is left to send.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.borrow().is_empty()
+    }
+
+    /// Waits until there is something to send, or the connection is to be closed.
     pub(super) async fn wanted(&self) {
         poll_fn(|cx| {
-            if !self.ready.borrow().is_empty() || self.overflown.get() || self.broken.get() {
+            let stops = self.overflown.get() || self.broken.get() || self.close.get().is_some();
+            if (stops && !self.over.get()) || !self.is_empty() {
                 return Poll::Ready(());
             }
             *self.task.borrow_mut() = Some(cx.waker().clone());
@@ -110,13 +153,16 @@ impl Sending {
         self.broken.get()
     }
 
-    /// Puts `last` in the place of all that waits; nothing is sent behind it.
-    pub(super) fn end_with(&self, last: impl FnOnce(&mut Vec<u8>)) {
-        let mut ready = self.ready.borrow_mut();
-        ready.clear();
-        last(&mut ready);
-        drop(ready);
+    /// The close frame: it goes behind what waits already, and nothing goes behind it.
+    pub(super) fn last(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.control(write);
         self.end();
+    }
+
+    /// What waits is not sent.
+    pub(super) fn clear(&self) {
+        self.ready.borrow_mut().clear();
+        self.held.borrow_mut().clear();
     }
 
     /// Nothing more is sent: what calls still bring is dropped.
@@ -126,11 +172,12 @@ impl Sending {
         self.wake_calls();
     }
 
-    fn push(&self, queue: &RefCell<Vec<u8>>, bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let waiting = self.ready.borrow().len() + self.held.borrow().len();
+    fn push(&self, queue: &RefCell<Queue>, bytes: usize, write: impl FnOnce(&mut Queue)) -> bool {
+        let waiting = self.ready.borrow().bytes() + self.held.borrow().bytes();
         // One that is alone always fits: a message is bounded by itself.
         let fits = waiting == 0 || waiting + bytes <= self.bytes_max;
-        if self.over.get() {
+        // Behind what found no room nothing goes, even if there is room again before the connection's task looks.
+        if self.over.get() || self.overflown.get() {
             return false;
         }
         if fits {
@@ -144,14 +191,13 @@ impl Sending {
 
     fn end_turn(&self) {
         self.streaming.set(false);
-        let held = std::mem::take(&mut *self.held.borrow_mut());
-        self.ready.borrow_mut().extend_from_slice(&held);
+        self.ready.borrow_mut().append(&mut self.held.borrow_mut());
         self.wake_calls();
     }
 
     /// Waits until what streams would not get ahead of its reader.
     async fn room(&self) {
-        self.wait(|| self.ready.borrow().len() < limits::WHOLE_BYTES_MAX).await;
+        self.wait(|| self.ready.borrow().bytes() < limits::WHOLE_BYTES_MAX).await;
     }
 
     async fn wait(&self, ready: impl Fn() -> bool) {
@@ -174,5 +220,36 @@ impl Sending {
     fn wake_calls(&self) {
         let calls = std::mem::take(&mut *self.calls.borrow_mut());
         calls.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_sent_behind_what_found_no_room() {
+        let sending = Sending::new(100, None);
+        assert!(sending.message(Opcode::Text, &[b'a'; 60]));
+        assert!(!sending.message(Opcode::Text, &[b'b'; 60]) && sending.is_overflown());
+        // The client reads on before its connection looks.
+        assert_eq!(sending.take().map(|frames| frames.len()), Some(62));
+        assert!(!sending.message(Opcode::Text, b"c") && !sending.shared(&Notice::new(7, b"1")));
+        assert_eq!(sending.take(), None, "a hole, and what comes behind it");
+    }
+
+    #[test]
+    fn what_has_said_goodbye_waits_for_nothing_more() {
+        let sending = Sending::new(100, None);
+        sending.message(Opcode::Text, &[b'a'; 60]);
+        sending.message(Opcode::Text, &[b'b'; 60]);
+        assert!(sending.is_overflown() && sending.wanted().now_or_never().is_some());
+        sending.clear();
+        sending.last(|out| out.push(b'x'));
+        assert_eq!((sending.take(), sending.is_empty()), (Some(b"x".to_vec()), true));
+        sending.break_off();
+        assert!(sending.wanted().now_or_never().is_none(), "its connection would never rest");
     }
 }

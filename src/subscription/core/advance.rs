@@ -44,6 +44,7 @@ impl Core {
         let is_level = is_heard && is_there && self.is_certain;
         let lag = self.head_elsewhere.saturating_sub(tip.map_or(u64::MAX, |tip| tip.number));
         self.source.on_lag(now, is_level && lag > self.settings.lag_max);
+        self.source.on_stuck(now, is_heard && self.fetches.has_failed());
         self.owing_since = if is_level { None } else { self.owing_since.or(Some(now)) };
         if self.owing_since.is_some_and(|since| now.since(since) >= self.settings.outage_max) {
             self.close("no provider could make good what was missed in time");
@@ -67,14 +68,19 @@ impl Core {
                 }
                 Path::Below => {
                     let Some(floor) = self.chain.floor() else {
-                        return self.close("a reorganisation deeper than what is remembered");
+                        self.leave("a reorganisation deeper than what is remembered");
+                        continue;
                     };
                     if !self.chain.deepen() {
+                        if self.chain.block(floor).is_some() {
+                            self.leave("the provider's blocks contradict each other");
+                            continue;
+                        }
                         self.want(now, Fetch::Header { hash: floor });
                         break;
                     }
                 }
-                Path::Impossible => return self.close("too many blocks were missed"),
+                Path::Impossible => self.leave("too many blocks were missed"),
             }
         }
         self.tell(now);
@@ -115,6 +121,7 @@ impl Core {
             block.knowledge = Knowledge::All;
         }
         self.chain.append(hash);
+        self.has_left = false;
         self.source.on_progress();
         if self.settings.feed == Feed::Heads
             && let Some(header) = self.chain.tip().cloned()
@@ -178,7 +185,7 @@ impl Core {
         let delivered = self.chain.tip().map_or(0, |tip| tip.number);
         let gap = number.saturating_sub(delivered);
         if gap > GAP_BLOCKS_MAX as u64 {
-            return self.close("too many blocks were missed");
+            return self.leave("too many blocks were missed");
         }
         self.want(
             now,

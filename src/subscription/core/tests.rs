@@ -77,6 +77,13 @@ impl Told {
         self.drain()
     }
 
+    /// The provider that was asked last agrees, with this as its newest head.
+    fn next_says(&mut self, header: Header) -> String {
+        let epoch = self.subscribes.last().expect("one was asked").0;
+        assert_eq!(self.subscribed(epoch.0), "");
+        self.answer(Fetch::Latest { epoch }, vec![header])
+    }
+
     fn asked(&mut self, fetch: Fetch) -> FetchId {
         assert_eq!(self.drain(), "");
         let at = self.fetches.iter().position(|(_, asked)| *asked == fetch);
@@ -93,7 +100,14 @@ impl Told {
     fn logs(&mut self, branch: u8, number: u64, indices: &[u64]) -> String {
         let id = self.asked(Fetch::Logs { block: hash(branch, number) });
         let logs = indices.iter().map(|index| log(branch, number, *index)).collect();
-        self.core.on_fetched_logs(self.now, id, logs);
+        self.core.on_fetched_logs(self.now, id, logs, true);
+        self.drain()
+    }
+
+    /// Nothing, said by one that has not shown that it knows the block.
+    fn no_logs(&mut self, branch: u8, number: u64) -> String {
+        let id = self.asked(Fetch::Logs { block: hash(branch, number) });
+        self.core.on_fetched_logs(self.now, id, vec![], false);
         self.drain()
     }
 
@@ -204,6 +218,24 @@ fn what_may_not_have_come_before_a_loss_is_fetched_and_told_first() {
 }
 
 #[test]
+fn that_a_block_has_no_logs_counts_only_from_whoever_knows_it_and_never_against_what_was_told() {
+    let mut told = Told::begun(Feed::Logs);
+    assert_eq!(told.head(1, header(0, 11)), "");
+    assert_eq!(told.no_logs(0, 11), "");
+    told.passes(100);
+    assert_eq!(told.logs(0, 11, &[]), "");
+    assert_eq!(told.head(1, header(0, 12)), "");
+    assert_eq!(told.log(1, log(0, 12, 3)), "+0:12.3");
+    assert_eq!(told.lost(1), "");
+    for (n, lacking) in [&[][..], &[2, 5]].into_iter().enumerate() {
+        assert_eq!(told.logs(0, 12, lacking), "", "it lacks one that was told");
+        told.passes(100 << n);
+    }
+    assert_eq!(told.logs(0, 12, &[3, 5]), "+0:12.5");
+    assert_eq!(told.closed, None);
+}
+
+#[test]
 fn a_replacement_that_is_behind_is_waited_for() {
     let mut told = Told::begun(Feed::Heads);
     assert_eq!(told.head(1, header(0, 11)), "+0:11");
@@ -284,9 +316,11 @@ fn what_cannot_be_made_good_closes_the_stream() {
     assert!(told.closed.is_some());
     assert_eq!(told.subscribed(9), "");
 
-    // A gap that is too long.
+    // A gap that is too long, whoever is heard.
     let mut told = Told::begun(Feed::Heads);
-    assert_eq!(told.head(1, header(0, 12 + GAP_BLOCKS_MAX as u64)), "");
+    let far = header(0, 12 + GAP_BLOCKS_MAX as u64);
+    assert_eq!(told.head(1, far.clone()), "");
+    assert_eq!(told.next_says(far), "");
     assert_eq!(told.closed, Some("too many blocks were missed"));
 
     // A reorganisation below what is remembered.
@@ -294,7 +328,48 @@ fn what_cannot_be_made_good_closes_the_stream() {
     let last = 11 + WINDOW_BLOCKS_MAX as u64;
     (11..=last).for_each(|number| drop(told.head(1, header(0, number))));
     assert_eq!(told.head(1, fork(1, 12, 0)), "");
+    assert_eq!((told.next_says(header(0, last)).as_str(), told.closed), ("", None), "the next one knows of none");
+    assert_eq!(told.head(2, fork(1, 12, 0)), "");
     assert_eq!(told.closed, Some("a reorganisation deeper than what is remembered"));
+}
+
+#[test]
+fn whoever_tells_of_another_chain_is_left_and_not_what_was_told_before() {
+    let far = 14 + GAP_BLOCKS_MAX as u64;
+    // Too far above, and at odds with itself.
+    for strange in [vec![header(9, far)], vec![fork(9, 13, 0), Header { number: 11, ..header(0, 12) }]] {
+        let mut told = Told::begun(Feed::Logs);
+        assert_eq!(told.head(1, header(0, 11)), "");
+        assert_eq!(told.logs(0, 11, &[2]), "+0:11.2");
+        let mut strange = strange.into_iter();
+        strange.next().map(|header| told.head(1, header));
+        if let Some(header) = strange.next() {
+            told.answer(Fetch::Header { hash: header.hash }, vec![header]);
+        }
+        assert_eq!((told.closed, &told.unsubscribes[..]), (None, &[Epoch(1)][..]));
+        assert_eq!(told.head(1, header(0, 12)), "", "it is over");
+        assert_eq!(told.next_says(header(0, 12)), "");
+        assert_eq!(told.logs(0, 12, &[0, 1]), "+0:12.0 +0:12.1", "what a stray one said of it is forgotten");
+        // Once more, later: there is progress between.
+        assert_eq!(told.head(2, header(9, far)), "");
+        assert_eq!((told.closed, told.subscribes.len()), (None, 3));
+    }
+}
+
+#[test]
+fn whoever_says_what_nobody_can_join_to_the_rest_is_left_after_a_while() {
+    let mut told = Told::begun(Feed::Heads);
+    for second in 0..11 {
+        assert_eq!(told.head(1, header(9, 12 + second)), "");
+        for (id, _) in std::mem::take(&mut told.fetches) {
+            told.core.on_unfetched(told.now, id);
+        }
+        told.passes(1000);
+    }
+    assert_eq!(told.drain(), "");
+    assert_eq!(told.subscribes.last(), Some(&(Epoch(2), Some(Epoch(1)))));
+    assert_eq!(told.next_says(header(0, 11)), "+0:11");
+    assert_eq!((told.closed, &told.unsubscribes[..]), (None, &[Epoch(1)][..]));
 }
 
 #[test]
@@ -332,4 +407,29 @@ fn a_reorganisation_below_the_beginning_can_be_told_too() {
     assert_eq!(told.head(1, header(1, 11)), "");
     assert_eq!(told.answer(Fetch::Header { hash: hash(0, 9) }, vec![header(0, 9)]), "");
     assert_eq!(told.answer(Fetch::Header { hash: hash(1, 10) }, vec![fork(1, 10, 0)]), "+1:10 +1:11");
+}
+
+#[test]
+fn blocks_that_contradict_each_other_below_the_beginning_close_it() {
+    for number in [0, 8, 10, u64::MAX] {
+        let mut told = Told::begun(Feed::Heads);
+        assert_eq!(told.head(1, fork(1, 10, 0)), "", "beside the block that all begins with");
+        told.answer(Fetch::Header { hash: hash(0, 9) }, vec![Header { number, ..header(0, 9) }]);
+        assert_eq!((told.closed, &told.unsubscribes[..]), (None, &[Epoch(1)][..]));
+        assert_eq!(told.next_says(fork(1, 10, 0)), "");
+        told.answer(Fetch::Header { hash: hash(0, 9) }, vec![Header { number, ..header(0, 9) }]);
+        assert!(told.closed.is_some() && told.fetches.is_empty(), "{number}: {:?}", told.fetches);
+    }
+}
+
+#[test]
+fn a_head_that_the_node_no_longer_believes_in_is_no_lag() {
+    let mut told = Told::begun(Feed::Heads);
+    told.core.on_head_elsewhere(told.now, 1000);
+    told.core.on_head_elsewhere(told.now, 11);
+    for number in 11..40 {
+        told.passes(2000);
+        assert_eq!(told.head(1, header(0, number)), format!("+0:{number}"));
+    }
+    assert_eq!(told.subscribes.len(), 1, "{:?}", told.subscribes);
 }

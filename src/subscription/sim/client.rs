@@ -1,7 +1,8 @@
 //! A client that applies what it is told, and knows when that makes no sense.
 
+use super::outbox::Outbox;
 use super::world::World;
-use crate::subscription::{BlockHash, Emission, Feed, Header, Log, Outbox};
+use crate::subscription::{BlockHash, Emission, Feed, Header, Log};
 
 #[derive(Debug)]
 pub(super) struct Client {

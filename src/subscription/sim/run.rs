@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use super::client::Client;
-use super::world::{World, below, chance};
+use super::world::{Provider, World, below, chance};
 use crate::routing::Random;
 use crate::subscription::core::{Action, Core, Settings};
 use crate::subscription::{BlockHash, Epoch, Feed, Fetch, FetchId, Header, Log};
@@ -18,6 +18,14 @@ const STILL: Duration = Duration::from_secs(15);
 /// How far apart a block's head and logs come, in ms: within what the core allows for.
 const SKEW_MS: u64 = 800;
 
+/// What is wrong with the shell around the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    FillsNothing,
+    /// It takes a block to have no logs on the word of one that does not know it.
+    BelievesAnyone,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) closed: u64,
@@ -26,6 +34,8 @@ pub(super) struct Outcome {
     pub(super) fetches: u64,
     pub(super) emissions: u64,
     pub(super) reorganisations: u64,
+    /// Heads pushed that were of another chain.
+    pub(super) strays: u64,
 }
 
 impl Outcome {
@@ -36,21 +46,50 @@ impl Outcome {
         self.fetches += other.fetches;
         self.emissions += other.emissions;
         self.reorganisations += other.reorganisations;
+        self.strays += other.strays;
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     ChainMoves,
-    Sees { provider: usize, head: BlockHash },
+    Sees {
+        provider: usize,
+        head: BlockHash,
+    },
     Troubles,
-    Connects { epoch: Epoch, provider: usize },
-    Subscribed { epoch: Epoch },
-    Lost { epoch: Epoch },
-    PushesHead { connection: usize, head: BlockHash },
-    PushesLog { connection: usize, block: BlockHash, n: usize },
-    Serves { id: FetchId, fetch: Fetch },
-    Answers { id: FetchId, hashes: Option<Vec<BlockHash>>, are_logs: bool },
+    Connects {
+        epoch: Epoch,
+        provider: usize,
+    },
+    Subscribed {
+        epoch: Epoch,
+    },
+    Lost {
+        epoch: Epoch,
+    },
+    PushesHead {
+        connection: usize,
+        head: BlockHash,
+    },
+    PushesLog {
+        connection: usize,
+        block: BlockHash,
+        n: usize,
+    },
+    Serves {
+        id: FetchId,
+        fetch: Fetch,
+    },
+    Answers {
+        id: FetchId,
+        hashes: Option<Vec<BlockHash>>,
+    },
+    /// Of a block; none of one that the provider does not know.
+    AnswersLogs {
+        id: FetchId,
+        block: Option<BlockHash>,
+    },
     ClientsRead,
     Wakes,
 }
@@ -82,12 +121,12 @@ pub(super) struct Run {
     queue: BinaryHeap<Reverse<(Instant, u64, u64, Event)>>,
     sequence: u64,
     wakes_at: Instant,
-    fills_nothing: bool,
+    flaw: Option<Flaw>,
     outcome: Outcome,
 }
 
 impl Run {
-    pub(super) fn new(seed: u64, feed: Feed, fills_nothing: bool) -> Self {
+    pub(super) fn new(seed: u64, feed: Feed, flaw: Option<Flaw>) -> Self {
         let mut random = Random::new(seed);
         let world = World::new(&mut random);
         let mut run = Self {
@@ -102,7 +141,7 @@ impl Run {
             queue: BinaryHeap::new(),
             sequence: 0,
             wakes_at: Instant::NEVER,
-            fills_nothing,
+            flaw,
             outcome: Outcome::default(),
             random,
         };
@@ -184,13 +223,14 @@ impl Run {
                 }
             }
             Event::Serves { id, fetch } => self.serves(id, fetch),
-            Event::Answers { id, hashes: None, .. } => self.core.on_unfetched(now, id),
-            Event::Answers { id, hashes: Some(hashes), are_logs: true } => {
-                let found = hashes.iter().filter(|_| !self.fills_nothing);
-                let logs: Vec<Log> = found.flat_map(|hash| self.world.block(*hash).logs.clone()).collect();
-                self.core.on_fetched_logs(now, id, logs);
+            Event::Answers { id, hashes: None } => self.core.on_unfetched(now, id),
+            Event::AnswersLogs { id, block } => {
+                let found = block.filter(|_| self.flaw != Some(Flaw::FillsNothing));
+                let logs: Vec<Log> = found.map_or(Vec::new(), |hash| self.world.block(hash).logs.clone());
+                let knows_block = block.is_some() || self.flaw == Some(Flaw::BelievesAnyone);
+                self.core.on_fetched_logs(now, id, logs, knows_block);
             }
-            Event::Answers { id, hashes: Some(hashes), are_logs: false } => {
+            Event::Answers { id, hashes: Some(hashes) } => {
                 let headers: Vec<Header> = hashes.iter().map(|hash| self.world.block(*hash).header.clone()).collect();
                 self.core.on_fetched_headers(now, id, headers);
             }
@@ -245,6 +285,9 @@ impl Run {
             return;
         }
         let new = self.world.sees(provider, head);
+        if let Some(ahead) = self.world.providers[provider].strays {
+            return self.strays(provider, ahead);
+        }
         let pushes_all = self.world.providers[provider].pushes_all;
         for connection in 0..self.connections.len() {
             let of = &self.connections[connection];
@@ -271,6 +314,17 @@ impl Run {
         }
     }
 
+    fn strays(&mut self, provider: usize, ahead: u64) {
+        let head = self.world.make_stray(ahead, &mut self.random);
+        for connection in 0..self.connections.len() {
+            if self.connections[connection].is_alive && self.connections[connection].provider == provider {
+                self.outcome.strays += 1;
+                let at = self.push_time(|connection| &mut connection.heads_at, connection);
+                self.at(at, Event::PushesHead { connection, head });
+            }
+        }
+    }
+
     /// In order with what was pushed before of its kind.
     fn push_time(&mut self, of: fn(&mut Connection) -> &mut Instant, connection: usize) -> Instant {
         let slow = if chance(&mut self.random, 100) { SKEW_MS } else { 60 };
@@ -284,12 +338,12 @@ impl Run {
         let providers = self.world.providers.len() as u64;
         if self.is_calm() {
             for provider in &mut self.world.providers {
-                (provider.is_up, provider.delay_ms) = (true, 100);
+                (provider.is_up, provider.delay_ms, provider.strays) = (true, 100, None);
             }
             return;
         }
         let provider = below(&mut self.random, providers) as usize;
-        match below(&mut self.random, 10) {
+        match below(&mut self.random, 11) {
             0..=3 => self.cut(provider),
             4 => {
                 self.world.providers[provider].is_up = false;
@@ -301,10 +355,14 @@ impl Run {
                     connection.is_silent = true;
                 }
             }
+            7 if chance(&mut self.random, 500) => {
+                let ahead = [0, 1, 3, 10_000][below(&mut self.random, 4) as usize];
+                self.world.providers[provider].strays = Some(ahead);
+            }
             _ => {
                 let delay_ms = 20 + below(&mut self.random, 400);
                 let provider = &mut self.world.providers[provider];
-                (provider.is_up, provider.delay_ms) = (true, delay_ms);
+                (provider.is_up, provider.delay_ms, provider.strays) = (true, delay_ms, None);
             }
         }
         let next = self.between(300, 4000);
@@ -362,20 +420,24 @@ impl Run {
             }
             _ => Some(self.pick(None)).filter(|provider| self.world.providers[*provider].is_up),
         };
-        let found = provider.filter(|_| !chance(&mut self.random, 50)).and_then(|provider| {
-            let provider = &self.world.providers[provider];
-            let has = |hash: BlockHash| provider.seen.contains(&hash).then(|| vec![hash]);
-            match fetch {
-                Fetch::Latest { .. } => Some(vec![provider.head]),
-                Fetch::Header { hash } | Fetch::Logs { block: hash } => has(hash),
-                Fetch::Headers { from, to } => {
-                    let chain = self.world.chain_of(provider.head);
-                    Some(chain.into_iter().filter(|hash| (from..=to).contains(&self.world.number(*hash))).collect())
-                }
+        let provider = provider.filter(|_| !chance(&mut self.random, 50)).map(|at| &self.world.providers[at]);
+        let knows = |provider: &Provider, hash: BlockHash| provider.seen.contains(&hash).then_some(hash);
+        let hashes = provider.and_then(|provider| match fetch {
+            Fetch::Latest { .. } => Some(vec![provider.head]),
+            Fetch::Header { hash } => knows(provider, hash).map(|hash| vec![hash]),
+            Fetch::Headers { from, to } => {
+                let chain = self.world.chain_of(provider.head);
+                Some(chain.into_iter().filter(|hash| (from..=to).contains(&self.world.number(*hash))).collect())
             }
+            Fetch::Logs { .. } => None,
         });
-        let are_logs = matches!(fetch, Fetch::Logs { .. });
-        let event = Event::Answers { id, hashes: found, are_logs };
+        let event = match (fetch, provider) {
+            // Of a block that it does not know, some have no logs, and others an error.
+            (Fetch::Logs { block }, Some(provider)) if knows(provider, block).is_some() || provider.pushes_all => {
+                Event::AnswersLogs { id, block: knows(provider, block) }
+            }
+            _ => Event::Answers { id, hashes },
+        };
         // On its own socket an answer comes in order with what is pushed.
         self.after(if matches!(fetch, Fetch::Latest { .. }) { 1 } else { takes }, event);
     }

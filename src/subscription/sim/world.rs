@@ -29,6 +29,8 @@ pub(super) struct Provider {
     pub(super) delay_ms: u64,
     /// Of several new blocks it pushes all heads, as some nodes do, or the last one only.
     pub(super) pushes_all: bool,
+    /// Instead of its head it tells of blocks so far above it, whose parents nobody knows: of another chain.
+    pub(super) strays: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl World {
                 is_up: true,
                 delay_ms: 20 + below(random, 400),
                 pushes_all: chance(random, 500),
+                strays: None,
             });
         }
         world
@@ -96,6 +99,19 @@ impl World {
         let header = Header { hash, parent, number, raw: Raw::from(format!("head {number}").as_bytes()) };
         let block = Block { header, logs: logs.collect() };
         self.blocks.insert(hash, block);
+        hash
+    }
+
+    /// A block so far above the head that has nothing to do with the chain, but may say that the head is its parent.
+    pub(super) fn make_stray(&mut self, ahead: u64, random: &mut Random) -> BlockHash {
+        let (head, number) = (self.head(), self.number(self.head()) + ahead);
+        let hash = self.make(head, random);
+        if let Some(block) = self.blocks.get_mut(&hash) {
+            block.header.number = number;
+            if ahead != 1 {
+                block.header.parent.0[8..].copy_from_slice(&[0xee; 24]);
+            }
+        }
         hash
     }
 

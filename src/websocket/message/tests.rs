@@ -206,12 +206,12 @@ fn a_large_message_leaves_no_large_buffer_behind() {
         compression: false,
     });
     let head = |first, payload_bytes: u64| [&[first, 127][..], &payload_bytes.to_be_bytes()].concat();
-    let large = 4 * BUFFER_KEPT_BYTES_MAX;
+    let large = 32 * BUFFER_BYTES;
     let mut stream = [head(0x02, large as u64), vec![0; large], b"\x80\x00".to_vec()].concat();
     let step = reader.read(Instant::START, &mut stream).unwrap();
     assert!(matches!(step.event, Some(Event::Message { bytes, .. }) if bytes.len() == large));
     assert_eq!(reader.read(Instant::START, &mut []).unwrap().event, None);
-    assert!(reader.assembled.capacity() <= BUFFER_KEPT_BYTES_MAX);
+    assert!(reader.assembled.capacity() <= BUFFER_BYTES);
 }
 
 /// A stream of good messages in fragments, control frames between, and what it says.

@@ -9,8 +9,8 @@ use std::fmt;
 
 use libfuzzer_sys::fuzz_target;
 use livechain::jsonrpc::{
-    BlockFacts, BlockParam, Call, Depth, Document, FilterKey, IdMatch, Item, Limits, Malformed, MethodInfo, PrefixKind,
-    Reply, Scratch, classify_http, info, inspect, inspect_prefix, open_filter, parse, transaction_hash, with_filter_id,
+    BlockFacts, BlockParam, Call, Depth, Document, FilterKey, IdMatch, Item, Limits, Malformed, PrefixKind, Reply,
+    Scratch, classify_http, info, inspect, inspect_prefix, open_filter, parse, transaction_hash, with_filter_id,
     write_reply,
 };
 use livechain::limits::SMALL_JSON_BYTES_MAX;
@@ -85,8 +85,11 @@ fn check_item(item: &Item<'_>, raw: &RawValue) {
 
 fn check_call(call: &Call<'_>) {
     let known = info(&call.method);
-    let shapes = [BlockParam::At(1, Depth::State), BlockParam::Filter(Depth::History)]
-        .map(|block| MethodInfo { block, ..*known });
+    let shapes = [BlockParam::At(1, Depth::State), BlockParam::Filter(Depth::History)].map(|block| {
+        let mut method = *known;
+        method.block = block;
+        method
+    });
     for method in shapes.iter().chain([known]) {
         let _ = BlockFacts::of(method, call.params).blocks(Some(1));
     }
@@ -173,7 +176,8 @@ impl<'b> Oracle<'b> {
 
     /// The call that this is, by the envelope's table.
     fn call(&self) -> Option<OracleCall<'b>> {
-        if ["id", "method", "params", "jsonrpc"].iter().any(|key| self.all(key).len() > 1) {
+        let clear = |key: &&str| self.all(key).len() <= 1 && !self.0.iter().any(|(name, _)| folds(name, key));
+        if !["id", "method", "params", "jsonrpc"].iter().all(clear) {
             return None;
         }
         let first = |key| self.all(key).first().copied();
@@ -185,6 +189,12 @@ impl<'b> Oracle<'b> {
             && (1..=256).contains(&method.len());
         good.then_some((id, method, params))
     }
+}
+
+/// Whether a reader that minds no case, as nodes in Go are, takes `name` for `key`, and it is not.
+fn folds(name: &[u8], key: &str) -> bool {
+    let Ok(name) = std::str::from_utf8(name) else { return false };
+    name != key && name.replace('\u{17f}', "s").eq_ignore_ascii_case(key)
 }
 
 impl<'de> Deserialize<'de> for Oracle<'de> {
