@@ -147,12 +147,12 @@ impl TokenFault {
     }
 }
 
-/// Whether what a request shows is to be read as a token and not as a key: all tokens begin like this (`{"`), no key
-/// does. Whether it is one, [`Tokens::find`] says.
+/// Whether what a request shows is to be read as a token and not as a key: all tokens begin with a brace and then a quote
+/// or a blank, which is this in base64url whatever follows; no key does. Whether it is one, [`Tokens::find`] says.
 #[inline]
 #[must_use]
 pub fn looks_like_token(shown: &[u8]) -> bool {
-    shown.starts_with(b"eyJ")
+    matches!(shown, [b'e', b'w' | b'y', ..])
 }
 
 /// All that tokens are judged by; immutable but for a flag, published by control.

@@ -36,6 +36,26 @@ fn a_good_token_of_each_algorithm_says_who_and_what() {
     assert_eq!(ids.len(), 1, "who it is does not hang on the key");
 }
 
+/// Some issuers write their headers with blanks.
+#[test]
+fn a_token_is_one_however_its_header_is_laid_out() {
+    let issuer = Issuer::new(TokenAlgorithm::Es256, None);
+    let all = tokens(vec![issuer.key()]);
+    for header in [
+        "{\"alg\":\"ES256\"}",
+        "{ \"alg\":\"ES256\"}",
+        "{\n  \"alg\": \"ES256\"\n}",
+        "{\r\n\"alg\":\"ES256\"}",
+        "{\t\"alg\":\"ES256\"}",
+    ] {
+        let token = issuer.sign_with(header, &Claims::good().json());
+        assert!(find(&all, &token).is_ok() && looks_like_token(token.as_bytes()), "{header:?}: {token}");
+    }
+    for other in [&b""[..], b"e", b"ex", b"e.", b"fyJ", b"lc_live_ey"] {
+        assert!(!looks_like_token(other), "{other:?}");
+    }
+}
+
 #[test]
 fn no_key_stands_in_for_another() {
     let ours = issuers();
