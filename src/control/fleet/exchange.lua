@@ -37,7 +37,7 @@ if limit >= 0 then
   elseif before then
     sum = math.max(0, tonumber(sum) + used - tonumber(before))
   else
-    sum = tonumber(sum) + math.max(0, used - told)
+    sum = math.max(0, tonumber(sum) + used - told)
   end
   local left = math.max(0, limit - sum)
   local granted = math.min(left, want)

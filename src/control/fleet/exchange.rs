@@ -113,7 +113,8 @@ pub(super) fn arguments(ask: &Ask, node: &str) -> Vec<String> {
     });
     let limit = ask.month.and_then(|month| i64::try_from(month.limit).ok()).unwrap_or(-1);
     let MonthAsk { count, base, used, told, close, want, least, .. } = ask.month.unwrap_or_default();
-    let month = [base, used, told, u64::from(close), want, least];
+    let [base, want, least] = [base, want, least].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+    let month = [base, used, told, i64::from(close), want, least];
     let rates = rates.map(|number| number.to_string()).chain([limit.to_string()]);
     rates.chain(month.map(|number| number.to_string())).chain([format!("{node}:{count:x}")]).collect()
 }

@@ -88,14 +88,14 @@ fn the_script_does_what_the_model_does() {
             Some(asked).filter(|_| below(5) > 0)
         };
         let rates = [rate(1 + step % 7), rate(1000)];
-        let used = below(500);
+        let used = below(500).cast_signed() - 100;
         let month = MonthAsk {
             month: u16::try_from(below(2)).unwrap(),
             count: below(2),
             limit: [0, 5_000, 100_000_000_000_000][usize::try_from(below(3)).unwrap()],
             base: below(300),
             used,
-            told: below(2) * used,
+            told: [0, used, below(500).cast_signed() - 100][usize::try_from(below(3)).unwrap()],
             close: below(8) == 0,
             want: below(3) * below(400),
             least: 1 + below(26),

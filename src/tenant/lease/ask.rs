@@ -35,10 +35,10 @@ pub struct MonthAsk {
     pub limit: u64,
     /// What the ledger knows of: for a store that knows nothing.
     pub base: u64,
-    /// All that this count has, since it first asked.
-    pub used: u64,
+    /// All that this count has, since it first asked; less than nothing where more was given back than it has used.
+    pub used: i64,
     /// What of that is in the sum all the same if the store does not know of this count.
-    pub told: u64,
+    pub told: i64,
     /// The count ends; what it has used stays in the sum.
     pub close: bool,
     pub want: u64,

@@ -71,13 +71,14 @@ struct MonthSide {
     count: u64,
     limit: u64,
     demand: Demand,
-    /// In all, since the store first heard of it.
-    used: u64,
+    /// In all, since the store first heard of it; less than nothing where a call that an earlier count had told of turned
+    /// out not to be paid for.
+    used: i64,
     /// The store has answered: should it know nothing of this node, it has lost what it knew, and was told anew what the
     /// ledger has.
     known: bool,
     /// What was told with a goodbye of which nobody knows whether it was heard.
-    closing: Option<u64>,
+    closing: Option<i64>,
 }
 
 impl Demand {
@@ -168,7 +169,7 @@ impl MonthSide {
     }
 
     fn count(&mut self, used: i64) {
-        self.used = self.used.saturating_add_signed(used);
+        self.used = self.used.saturating_add(used);
     }
 
     fn look(&mut self, lease: &Lease) {
@@ -303,7 +304,7 @@ impl Holding {
                 side.put(&self.lease.month, OPEN);
             }
         }
-        if self.mode == Mode::Cold && self.is_in_use() {
+        if self.mode == Mode::Cold && (self.is_in_use() || self.has_given_back()) {
             (self.mode, self.due) = (Mode::Warm, now);
         }
         self.mode != Mode::Cold && now >= self.due
@@ -312,6 +313,11 @@ impl Holding {
     fn is_in_use(&self) -> bool {
         let rates = self.rates.iter().flatten().any(|side| side.demand.fresh > 0);
         rates || self.month.as_ref().is_some_and(|side| side.demand.fresh > 0)
+    }
+
+    /// Of a count that was closed since.
+    fn has_given_back(&self) -> bool {
+        self.month.as_ref().is_some_and(|side| side.used < 0)
     }
 
     /// Whether there is nothing to be said of it, should it be forgotten.

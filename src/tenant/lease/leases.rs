@@ -1,6 +1,6 @@
 //! All that a node holds of all keys: whom to ask for next, and whether the store is there.
 //!
-//! Told the time and the store's answers; asks come out. One ask a key is under way at a time. When a store does not answer
+//! Told the time and the store's answers; asks come out, a round of them at a time. When a store does not answer
 //! it is taken to be gone at once, plans that go on are opened, and a few asks try it again, later and later; the first
 //! answer brings everybody back, spread over a little time.
 
@@ -37,7 +37,7 @@ pub struct Leases {
     round: u64,
     /// Since when the store is gone.
     gone: Option<Gone>,
-    /// The oldest ask that awaits its answer.
+    /// When the round that is under way began.
     waits_since: Option<Instant>,
 }
 
@@ -76,8 +76,9 @@ impl Leases {
         self.held.is_empty()
     }
 
-    /// Looks at every key that is in use. What the store is to be asked now, all of it at once, in any order; each ask is
-    /// followed by [`Leases::on_answer`] or, with all others of its round, by [`Leases::on_failure`].
+    /// Looks at every key that is in use. What the store is to be asked now, all of it at once, in any order: a round. Each
+    /// ask is followed by [`Leases::on_answer`] or, with all others of its round, by [`Leases::on_failure`]. Until then,
+    /// or [`Leases::on_round`], nothing more is asked.
     pub fn tick(&mut self, now: Instant, in_use: impl IntoIterator<Item = Leased>) -> Vec<Ask> {
         self.round += 1;
         for Leased { key, lease, terms, base } in in_use.into_iter().filter(|key| key.terms.is_limited()) {
@@ -100,7 +101,7 @@ impl Leases {
         let held = &mut self.held;
         let asks: Vec<_> = due.into_iter().filter_map(|key| Some(held.get_mut(&key)?.holding.ask(key, now))).collect();
         if !asks.is_empty() {
-            self.waits_since = self.waits_since.or(Some(now));
+            self.waits_since = Some(now);
         }
         asks
     }
@@ -127,8 +128,10 @@ impl Leases {
     /// As many as the store is asked at once.
     fn few_of(&mut self, mut due: Vec<KeyId>, now: Instant) -> Vec<KeyId> {
         match self.gone {
+            // They stay due.
+            _ if self.waits_since.is_some() => due.clear(),
             None => due.truncate(LEASES_PER_ROUND_MAX),
-            Some(gone) if now < gone.again || self.waits_since.is_some() => due.clear(),
+            Some(gone) if now < gone.again => due.clear(),
             Some(_) => due.truncate(LEASES_TRIED),
         }
         due

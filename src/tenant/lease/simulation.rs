@@ -397,6 +397,62 @@ fn a_month_outlives_the_words_that_it_was_counted_by() {
     }
 }
 
+/// Keys whose turn comes while a round is under way wait for the next one.
+#[test]
+fn a_slow_round_forgets_nobody() {
+    const ROUND_MS: u64 = 40;
+    let quota = QuotaConfig { units_per_month: Some(10_000_000), ..calls(100, 100) };
+    let terms = LeaseTerms::new(&PlanConfig { quota, ..PlanConfig::default() }, MONTH);
+    let keys = [1, 2, 3].map(|key| (KeyId(key), Arc::new(Lease::new(&terms))));
+    let (mut leases, mut store, mut got) = (Leases::new(1), Store::default(), [0; 3]);
+    let mut under_way: Option<(u64, Vec<Ask>)> = None;
+    for ms in 0..20_000 {
+        for ((_, lease), got) in keys.iter().zip(&mut got).filter(|_| ms % 20 == 0) {
+            *got += u32::from(lease.take(at(ms), 1).is_ok());
+        }
+        if let Some((_, asks)) = under_way.take_if(|(sent, _)| *sent + ROUND_MS == ms) {
+            for ask in &asks {
+                let answer = store.answer(ms * 1000, 1, ask);
+                leases.on_answer(at(ms), ask, &answer);
+            }
+            leases.on_round(at(ms));
+        }
+        if ms % 25 == 0 {
+            let leased =
+                |(key, lease): &(KeyId, Arc<Lease>)| Leased { key: *key, lease: Arc::clone(lease), terms, base: 0 };
+            // They begin to be used one after the other.
+            let begun = keys.iter().take(1 + usize::try_from(ms / 25).unwrap_or(0)).map(leased);
+            let asks = leases.tick(at(ms), begun);
+            assert!(asks.is_empty() || under_way.is_none(), "one round at a time");
+            under_way = under_way.or((!asks.is_empty()).then_some((ms, asks)));
+        }
+    }
+    assert!(got.iter().all(|got| *got >= 950), "{got:?} of 1000");
+}
+
+/// A count is closed while a call is under way that turns out not to be paid for.
+#[test]
+fn what_is_given_back_late_is_taken_off_the_sum() {
+    let quota = QuotaConfig { units_per_month: Some(1_000_000), ..calls(100, 100) };
+    let terms = LeaseTerms::new(&PlanConfig { quota, ..PlanConfig::default() }, MONTH);
+    for (late_ms, is_used_again) in [(10, false), (200, false), (2_000, false), (2_000, true)] {
+        let lease = Arc::new(Lease::new(&terms));
+        let (mut leases, mut store) = (Leases::new(1), Store::default());
+        for ms in (0..20_000).step_by(10) {
+            if [1_000, 1_050].contains(&ms) || (is_used_again && ms == 1_990) {
+                assert_eq!(lease.take(at(ms), 26), Ok(()));
+            }
+            if ms == 1_000 + late_ms {
+                lease.unbill(26);
+            }
+            round(&mut leases, &mut store, ms, (&lease, terms));
+        }
+        let used = if is_used_again { 52 } else { 26 };
+        assert_eq!(store.sum(KEY, MONTH.number), used, "given back after {late_ms} ms");
+        assert_eq!((leases.tick(at(20_000), []).len(), leases.len()), (0, 0), "nothing is left to say");
+    }
+}
+
 #[test]
 fn a_limit_that_is_lifted_and_set_again_forgets_nothing() {
     let limited = QuotaConfig { units_per_month: Some(1_000_000), ..calls(1_000, 1_000) };

@@ -22,7 +22,7 @@ pub(crate) struct Store {
 struct Sum {
     sum: u64,
     /// By node and count.
-    of: HashMap<(NodeId, u64), u64>,
+    of: HashMap<(NodeId, u64), i64>,
 }
 
 impl Store {
@@ -45,9 +45,9 @@ impl Store {
         let month = self.months.entry((key, ask.month)).or_default();
         let count = (node, ask.count);
         match month.of.get(&count).copied() {
-            _ if !known => month.sum = ask.base.max(ask.used),
-            Some(before) => month.sum = (month.sum + ask.used).saturating_sub(before),
-            None => month.sum += ask.used.saturating_sub(ask.told),
+            _ if !known => month.sum = ask.base.max(u64::try_from(ask.used).unwrap_or(0)),
+            Some(before) => month.sum = month.sum.saturating_add_signed(ask.used - before),
+            None => month.sum = month.sum.saturating_add_signed(ask.used - ask.told),
         }
         let left = ask.limit.saturating_sub(month.sum);
         let granted = if left.min(ask.want) >= ask.least { left.min(ask.want) } else { 0 };
@@ -55,7 +55,7 @@ impl Store {
         if ask.close {
             month.of.remove(&count);
         } else {
-            month.of.insert(count, ask.used + granted);
+            month.of.insert(count, ask.used.saturating_add_unsigned(granted));
         }
         MonthAnswer { granted, left: left - granted }
     }
