@@ -713,9 +713,10 @@ pub const LOGS_WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const WEBSOCKET_CALLS_DEFAULT: u64 = 64;
 pub const WEBSOCKET_CALLS_MAX: u64 = 10_000;
 
-/// Default and least of `websocket.queued_bytes_max`: 64 answers of [`WHOLE_BYTES_MAX`] fit; one must.
+/// Default and least of `websocket.queued_bytes_max`: 64 answers of [`WHOLE_BYTES_MAX`] fit; four must, since a piece of one
+/// that streams may stand behind nearly as much that leaves, and other messages behind both.
 pub const WEBSOCKET_QUEUED_BYTES_DEFAULT: u64 = 4 * 1024 * 1024;
-pub const WEBSOCKET_QUEUED_BYTES_MIN: u64 = 64 * 1024;
+pub const WEBSOCKET_QUEUED_BYTES_MIN: u64 = 4 * WHOLE_BYTES_MAX as u64;
 const _: () = assert!(WEBSOCKET_QUEUED_BYTES_DEFAULT >= WEBSOCKET_CALLS_DEFAULT * WHOLE_BYTES_MAX as u64);
 
 /// Default of `websocket.ping_after`, in ms: below the 60 s after which common balancers cut what is silent.
@@ -881,6 +882,10 @@ const _: () = assert!(USAGE_BATCH_ROWS_MAX <= USAGE_ROWS_MAX && USAGE_ROWS_PER_S
 /// Keys in use at once in a node, or strangers' addresses, with words of their own: some 300 bytes each, 75 MiB. They
 /// are forgotten a moment after their last call.
 pub const ACTIVE_MAX: usize = 256 * 1024;
+
+/// Months of strangers' addresses that are kept behind their words, at up to 80 bytes each: 80 MiB. Anybody may come by many
+/// addresses; one that finds no room begins its month anew when it comes back.
+pub const STRANGERS_MONTHS_MAX: usize = 4 * ACTIVE_MAX;
 
 /// Parts of that table that are locked apart: more than a node has cores.
 pub const ACTIVE_STRIPES: usize = 256;
@@ -1199,3 +1204,15 @@ pub const BATCH_SMALL_BYTES: usize = 64;
 /// and a head to the other side of the world, with lost packets. Whoever has no token holds a place no longer.
 pub const ADMIN_STRANGER: Duration = Duration::from_secs(10);
 const _: () = assert!(ADMIN_STRANGER.as_secs() <= ADMIN_REQUEST.as_secs());
+
+/// For how long a provider's WebSocket may owe an answer while nothing at all comes, until a request that has had its time
+/// takes the connection for dead: longer than one call takes, no longer than a subscription is waited for.
+pub const UPSTREAM_SOCKET_UNHEARD_MAX: Duration = Duration::from_secs(4);
+const _: () = assert!(UPSTREAM_SOCKET_UNHEARD_MAX.as_millis() < SUBSCRIBE_TIMEOUT.as_millis());
+
+/// Requests of one provider's WebSocket that nobody waits for and that are not answered: as many again as may wait.
+pub const UPSTREAM_SOCKET_ABANDONED_MAX: usize = UPSTREAM_SOCKET_CALLS_MAX;
+
+/// What large answers and batches that are there already may hold in all while they wait for one client to read them: one of
+/// the largest that come from a provider's WebSocket, or many that are smaller.
+pub const WEBSOCKET_KEPT_BYTES_MAX: usize = UPSTREAM_MESSAGE_BYTES_MAX;

@@ -5,6 +5,7 @@
 mod support;
 
 use livechain::ledger::{Group, Grouping};
+use serde_json::json;
 use support::blocks::{Blocks, Telling};
 use support::client::{request, request_with};
 use support::shop::{CALL, Shop, now_s};
@@ -217,6 +218,29 @@ fn notifications_are_on_the_bill_by_count_and_bytes() {
     let told = lines.iter().find(|line| line.group == Group::Word("eth_subscription".to_owned())).unwrap().usage;
     assert_eq!((told.calls, told.billable, told.bytes_out), (4, 4, bytes));
     assert_eq!(told.units, 4 * 3 * bytes.div_ceil(4 * 1024), "each has less than a KiB");
+}
+
+/// As it would be over HTTP.
+#[test]
+fn a_subscription_that_providers_cannot_serve_is_not_paid_for() {
+    let (mut shop, blocks) = (Shop::new(), Blocks::new());
+    let (key, id) = shop.plan("basic", "{}").key("basic");
+    let alpha = Telling::start(&blocks);
+    let ws_url = format!("ws_url = \"{}\"", alpha.ws_url());
+    let chain = Chain::new("ethereum", 1).provider_with("alpha", &alpha.http.url(), &ws_url);
+    let node = shop.in_setup(Setup::new().chain(chain)).start();
+    let mut socket = Socket::open(node.http, &format!("/v1/{key}/rpc/ethereum"));
+    let mut refused = |code: i64, calls, billable, errors| {
+        alpha.refuse(json!({ "code": code, "message": "no" }));
+        let (_, told) = socket
+            .text(&support::json::call("eth_subscribe", &format!("[\"logs\",{{\"address\":\"0x{code:040x}\"}}]")))
+            .message();
+        assert!(String::from_utf8(told).unwrap().contains(&code.to_string()));
+        let used = shop.wait_calls(id, calls);
+        assert_eq!((used.billable, used.errors), (billable, errors), "{code}");
+    };
+    refused(-32601, 1, 0, [1, 0, 0]);
+    refused(-32602, 2, 1, [2, 0, 0]);
 }
 
 #[test]

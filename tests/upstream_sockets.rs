@@ -254,10 +254,13 @@ fn a_wrong_id_is_no_answer() {
     let beta = beta();
     let node = setup(&alpha, &beta).start();
     from_beta(&node);
-    // An error that names no call is the only one's.
-    alpha.script(|_| {
-        vec![Act::text(r#"{"jsonrpc":"2.0","id":null,"error":{"code":3,"message":"execution reverted"}}"#)]
-    });
+    // An error that names no call is the only one's; but it may be that of the one which has no answer yet.
+    let reverted =
+        |_: &Heard| vec![Act::text(r#"{"jsonrpc":"2.0","id":null,"error":{"code":3,"message":"execution reverted"}}"#)];
+    alpha.script(reverted);
+    from_beta(&node);
+    let alpha = Pusher::start(reverted);
+    let node = setup(&alpha, &beta).start();
     let answer = node.ethereum(&json::call("eth_call", "[{},\"latest\"]"));
     assert_eq!(answer.text(), r#"{"jsonrpc":"2.0","id":1,"error":{"code":3,"message":"execution reverted"}}"#);
 }
@@ -406,6 +409,41 @@ fn a_large_answer_comes_whole() {
     let large = json::call("eth_getBalance", &format!("[\"{}\"]", "b".repeat(2_000_000)));
     assert_eq!(node.ethereum(&large).result().len(), 5_000_002);
     assert!(beta.seen().is_empty());
+}
+
+#[test]
+fn large_answers_behind_one_another_are_no_fault_of_a_client_that_reads() {
+    let alpha = Pusher::start(|call| vec![call.result(&format!("\"{}\"", "a".repeat(900_000)))]);
+    let beta = beta();
+    let node = setup(&alpha, &beta)
+        .set("rpc.deadlines", "read = \"30s\"")
+        .set("websocket", "queued_bytes_max = \"1MiB\"")
+        .start();
+    let mut socket = support::socket::Socket::open(node.http, "/ws/rpc/ethereum");
+    for _ in 0..24 {
+        socket.text(&json::read());
+    }
+    // It begins to read when they are all on their way.
+    eventually("alpha has answered", || (alpha.heard().len() >= 24).then_some(()));
+    for _ in 0..24 {
+        assert!(socket.message().1.len() > 900_000);
+    }
+    assert!(beta.seen().is_empty());
+}
+
+/// As where a gateway loses what is behind it, and goes on answering pings.
+#[test]
+fn a_connection_that_answers_nothing_any_more_is_left_for_another() {
+    let alpha = Pusher::start(|call| match (call.connection, call.nth) {
+        (0, 1..) => vec![],
+        _ => vec![call.result("\"alpha\"")],
+    });
+    let beta = beta();
+    let node = setup(&alpha, &beta).set("upstream", "ping_after = \"1s\"").start();
+    assert_eq!(ask(&node).0, "\"alpha\"");
+    from_beta(&node);
+    eventually("alpha answers by another connection", || (ask(&node).0 == "\"alpha\"").then_some(()));
+    assert!(alpha.accepted() >= 2);
 }
 
 #[test]

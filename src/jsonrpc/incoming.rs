@@ -15,11 +15,11 @@ use crate::limits::SUBSCRIPTION_ID_BYTES_MAX;
 /// A message of a provider. Ranges are of its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming<'b> {
-    /// The answer to a call. `number`: which; none for one whose id is `null`, absent or none of ours. `id`: where it stands.
+    /// The answer to a call. `number`: which; none for an error whose id is `null` or absent. `id`: where it stands.
     Answer { number: Option<u64>, id: Option<Range<usize>> },
     /// A notification: of which subscription, and what it says.
     Push { subscription: Cow<'b, str>, result: Range<usize> },
-    /// An object that is neither.
+    /// An object that is neither, or an answer to nothing of ours.
     Other,
     /// No JSON, or no object.
     Malformed,
@@ -48,8 +48,14 @@ fn read<'b>(text: &'b [u8], scratch: &mut Scratch) -> Option<Incoming<'b>> {
     }
     let [id, result, error, method, params] = found;
     if result.is_some() || error.is_some() {
+        let is_null = |member: &Member| &text[member.value.clone()] == b"null";
+        let fails = error.is_some_and(|error| !is_null(&error));
+        let is_unnamed = id.as_ref().is_none_or(is_null);
         let id = id.map(|member| member.value);
-        return Some(Incoming::Answer { number: id.clone().and_then(|id| number(&text[id])), id });
+        let number = id.clone().and_then(|id| number(&text[id]));
+        // One that names a call that was never ours.
+        let is_anyones = number.is_some() || (fails && is_unnamed);
+        return Some(if is_anyones { Incoming::Answer { number, id } } else { Incoming::Other });
     }
     let (Some(_), Some(params)) = (method, params) else { return Some(Incoming::Other) };
     let mut said: [Option<Range<usize>>; PARAMS.len()] = [const { None }; PARAMS.len()];
@@ -139,11 +145,14 @@ mod tests {
             (r#"{"error":{"code":1},"id":7.0}"#, "answer 7 7.0"),
             (r#"{"error":{"code":1},"id":null}"#, "answer - null"),
             (r#"{"error":{"code":1}}"#, "answer - -"),
-            (r#"{"id":"x","result":1}"#, r#"answer - "x""#),
-            (r#"{"id":-7,"result":1}"#, "answer - -7"),
-            (r#"{"id":7.5,"result":1}"#, "answer - 7.5"),
-            (r#"{"id":[7],"result":1}"#, "answer - [7]"),
-            (r#"{"id":18446744073709551616,"result":1}"#, "answer - 18446744073709551616"),
+            (r#"{"id":"x","result":1}"#, "other"),
+            (r#"{"id":-7,"result":1}"#, "other"),
+            (r#"{"id":7.5,"error":{"code":1}}"#, "other"),
+            (r#"{"id":[7],"result":1}"#, "other"),
+            (r#"{"id":null,"result":1}"#, "other"),
+            (r#"{"result":1}"#, "other"),
+            (r#"{"error":null,"result":1}"#, "other"),
+            (r#"{"id":18446744073709551616,"result":1}"#, "other"),
             (
                 r#"{"jsonrpc":"2.0","method":"eth_subscription","params":{"subscription":"0xcd","result":{"a":[1]}}}"#,
                 r#"push 0xcd {"a":[1]}"#,

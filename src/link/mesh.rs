@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam::queue::ArrayQueue;
 
 use super::bell::Bell;
+use crate::jsonrpc::Class;
 use crate::limits;
 use crate::subscription::{Raw, Wanted};
 
@@ -75,8 +76,8 @@ pub enum FeedEnd {
     Closing,
     /// No provider of the chain, or not the one that is named, has a WebSocket.
     NoSocket,
-    /// All providers refuse it: the error object that one of them gave.
-    Refused(Raw),
+    /// All providers refuse it: the error object that one of them gave, and what it is.
+    Refused(Raw, Class),
 }
 
 #[derive(Debug)]

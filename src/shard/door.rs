@@ -126,6 +126,11 @@ impl Answer {
         Self::of(Said::Whole(Whole::of(buffer)))
     }
 
+    /// A provider's error, of whatever wire.
+    pub(crate) fn refused(buffer: Vec<u8>, class: Class) -> Self {
+        Self::of(Said::Whole(Whole { class: Some(class), ..Whole::of(buffer) }))
+    }
+
     /// Nobody was asked.
     const fn of(said: Said) -> Self {
         Self { said, provider: None, attempts: 0, trace: Vec::new(), refused: None }

@@ -104,13 +104,12 @@ pub(crate) fn unopened(error: &OpenError) -> Health {
     }
 }
 
-/// What a provider's error shows of it, whoever asked `method`, and whether a client may be told its words.
-pub(crate) fn of_error(slot: &ProviderSlot, method: &'static MethodInfo, error: &ReplyError<'_>) -> (Health, bool) {
+/// What a provider's error shows of it, whoever asked `method`, and what it is.
+pub(crate) fn of_error(slot: &ProviderSlot, method: &'static MethodInfo, error: &ReplyError<'_>) -> (Health, Class) {
     let message = &error.message;
     let evidence = Evidence { http_status: 200, code: error.code, message, method, params: None };
     let verdict = classify(&evidence, &slot.overrides);
-    let is_relayed = verdict.class.relayed();
-    (health(verdict, None), is_relayed)
+    (health(verdict, None), verdict.class)
 }
 
 /// Judges a reply. `hash` names the transaction that the call sends.

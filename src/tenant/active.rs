@@ -18,7 +18,7 @@ use super::lease::Lease;
 use super::map::PlanNumber;
 use super::network::AddressBlock;
 use super::quota::{MonthUsed, Quota};
-use crate::limits::{ACTIVE_MAX, ACTIVE_STRIPES, KEYS_MAX};
+use crate::limits::{ACTIVE_MAX, ACTIVE_STRIPES, KEYS_MAX, STRANGERS_MONTHS_MAX};
 use crate::time::Instant;
 
 const MONTH_DAYS_MAX: u16 = 31;
@@ -93,7 +93,7 @@ impl Active {
             words.retain(|who, words| {
                 let is_kept = Arc::strong_count(words) > 1 || !words.is_at_rest(now);
                 if !is_kept
-                    && months.len() < KEYS_MAX / ACTIVE_STRIPES
+                    && months.len() < months_max(*who)
                     && let Some(used) = words.month()
                 {
                     months.insert(*who, used);
@@ -110,7 +110,7 @@ impl Active {
         let mut held = self.stripe(who);
         if let Some(words) = held.words.get(&who) {
             words.restore_month(used);
-        } else if held.months.len() < KEYS_MAX / ACTIVE_STRIPES {
+        } else if held.months.len() < months_max(who) {
             held.months.insert(who, used);
         }
     }
@@ -151,6 +151,14 @@ impl Active {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Months that one stripe keeps of those whose words are forgotten.
+const fn months_max(who: Who) -> usize {
+    match who {
+        Who::Key(_) => KEYS_MAX / ACTIVE_STRIPES,
+        Who::Stranger(_) => STRANGERS_MONTHS_MAX / ACTIVE_STRIPES,
     }
 }
 
@@ -199,6 +207,17 @@ mod tests {
         assert_eq!(active.forget(Instant::from_micros(2_000_000), 0), 1);
         drop(held);
         assert_eq!((active.forget(now, 0), active.is_empty()), (1, true));
+    }
+
+    #[test]
+    fn strangers_who_never_end_take_no_memory_without_end() {
+        let active = Active::default();
+        for number in 0..u32::try_from(STRANGERS_MONTHS_MAX + STRANGERS_MONTHS_MAX / 4).unwrap() {
+            let stranger = Who::Stranger(AddressBlock::of(std::net::Ipv4Addr::from(number).into()));
+            active.restore_month(stranger, MonthUsed { units: 1, month: 700 });
+        }
+        let kept: usize = active.stripes.iter().map(|stripe| stripe.lock().unwrap().months.len()).sum();
+        assert!(kept > STRANGERS_MONTHS_MAX / 2 && kept <= STRANGERS_MONTHS_MAX, "{kept}");
     }
 
     #[test]

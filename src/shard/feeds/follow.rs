@@ -267,7 +267,11 @@ pub(super) fn on_ended(shard: &Shard, feed: u64, end: &FeedEnd) {
     let Some(followed) = numbered(shard, feed) else { return };
     forget(shard, &followed);
     if *end == FeedEnd::Closing {
-        // So does this shard. Its clients go in their own time, with the answers that they still wait for.
+        // So does this shard. Its clients go in their own time, with the answers that they still wait for; but they begin to
+        // now, as no notification wakes them any more.
+        let lanes = followed.lanes.borrow();
+        lanes.iter().flat_map(|lane| lane.sessions.values()).for_each(|session| session.nudge());
+        drop(lanes);
         return followed.become_(State::Ended(end.clone()));
     }
     let (code, reason) = close_of(end);
@@ -278,11 +282,19 @@ pub(super) fn on_ended(shard: &Shard, feed: u64, end: &FeedEnd) {
     followed.become_(State::Ended(end.clone()));
 }
 
+/// This shard panicked over a word of its feed's.
+pub(super) fn break_off(shard: &Rc<Shard>, feed: u64) {
+    let Some(followed) = numbered(shard, feed) else { return };
+    on_ended(shard, feed, &super::FAILED);
+    let (follower, key) = (shard.feeds.post.here(), Arc::clone(&followed.key));
+    post::send(shard, followed.owner, FeedWord::Leave { follower, feed, key });
+}
+
 fn close_of(end: &FeedEnd) -> (CloseCode, &'static str) {
     match end {
         FeedEnd::Broken(reason) => (CloseCode::RESTART, reason),
         FeedEnd::Closing => (CloseCode::AWAY, "this node closes"),
-        FeedEnd::NoSocket | FeedEnd::Refused(_) => (CloseCode::RESTART, "no provider serves this subscription"),
+        FeedEnd::NoSocket | FeedEnd::Refused(..) => (CloseCode::RESTART, "no provider serves this subscription"),
     }
 }
 

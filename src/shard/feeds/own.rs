@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::ear::{self, Listen};
 use super::fill::{self, Filled};
 use super::{choose, post};
+use crate::jsonrpc::Class;
 use crate::limits;
 use crate::link::{Event, EventKind, FeedEnd, FeedKey, FeedWord};
 use crate::routing::Footing;
@@ -265,13 +266,13 @@ impl Owned {
         passed_over.push((slot, now + limits::FEED_PASSES_OVER));
         drop(passed_over);
         self.hear(shard, |stream| stream.on_lost(now, epoch));
-        if let AttachError::Refused { error } = error {
-            self.on_refused(shard, slot, error);
+        if let AttachError::Refused { error, class } = error {
+            self.on_refused(shard, slot, error, class);
         }
     }
 
     /// Before it has begun, what all providers refuse is nobody's to serve.
-    fn on_refused(self: &Rc<Self>, shard: &Rc<Shard>, slot: u64, error: Vec<u8>) {
+    fn on_refused(self: &Rc<Self>, shard: &Rc<Shard>, slot: u64, error: Vec<u8>, class: Class) {
         let mut refused = self.refused.borrow_mut();
         if !refused.contains(&slot) {
             refused.push(slot);
@@ -280,7 +281,7 @@ impl Owned {
         let all = choose::with_socket(&route).all(|upstream| refused.contains(&upstream.slot.number));
         drop(refused);
         if all && !self.begun.get() {
-            self.end(shard, &FeedEnd::Refused(error.into()));
+            self.end(shard, &FeedEnd::Refused(error.into(), class));
         }
     }
 

@@ -151,7 +151,7 @@ fn hear(shard: &Rc<Shard>, word: FeedWord) {
             own::break_off(shard, &key);
             send(shard, follower, FeedWord::Ended { feed, end: super::FAILED });
         }
-        None => follow::on_ended(shard, feed, &super::FAILED),
+        None => follow::break_off(shard, feed),
     });
 }
 

@@ -99,7 +99,7 @@ async fn send_answer(visit: &Visit, session: &Session, ask: &Ask<'_>, answer: An
         }
         Said::Streamed(streamed) => return stream(visit, session, streamed, kind).await,
     }
-    session.sending.message(kind, &text);
+    whole(session, kind, &text).await;
     let bytes = text.len() as u64;
     visit.shard.buffers.give(text);
     (bytes, true)
@@ -128,6 +128,7 @@ async fn whole(session: &Session, kind: Opcode, text: &[u8]) {
         session.sending.message(kind, text);
         return;
     }
+    let Some(_kept) = session.sending.keep(text.len()) else { return };
     session.sending.turn().await;
     let pieces = text.chunks(limits::WHOLE_BYTES_MAX);
     let last = pieces.len() - 1;

@@ -362,7 +362,12 @@ impl<'a> Socket<'a> {
     async fn send_piece(&mut self) -> Result<(), End> {
         if let Some(frames) = self.session.sending.take() {
             let (began, patience) = (self.shard.clock.now(), self.shard.view().patience);
-            self.client.send(&self.shard, frames, patience).await?;
+            let sent = self.client.send(&self.shard, frames, patience).await;
+            if sent.is_err() && self.session.sending.is_overflown() {
+                // It read nothing any more, and could not be told.
+                self.ended.on_ours(CloseCode::TRY_LATER);
+            }
+            sent?;
             self.alive.pause(self.shard.clock.now().since(began));
         }
         Ok(())

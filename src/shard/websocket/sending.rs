@@ -23,6 +23,8 @@ pub(super) struct Sending {
     held: RefCell<Queue>,
     bytes_max: usize,
     packing: Option<Packing>,
+    /// Bytes of large messages that are there and wait for their turn or have it.
+    kept: Cell<usize>,
     /// Messages handed in, large ones once.
     messages: Cell<u64>,
     streaming: Cell<bool>,
@@ -32,12 +34,26 @@ pub(super) struct Sending {
     close: Cell<Option<(CloseCode, &'static str)>>,
     /// A message broke off in the middle.
     broken: Cell<bool>,
+    /// The connection's task is to look about itself.
+    nudged: Cell<bool>,
     /// Nothing more is sent.
     over: Cell<bool>,
     /// The connection's task.
     task: RefCell<Option<Waker>>,
     /// Calls that wait for their turn, or for room.
     calls: RefCell<Vec<Waker>>,
+}
+
+/// A large message that waits to be sent.
+pub(super) struct Kept<'a> {
+    sending: &'a Sending,
+    bytes: usize,
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.sending.kept.set(self.sending.kept.get() - self.bytes);
+    }
 }
 
 impl Sending {
@@ -70,6 +86,12 @@ impl Sending {
             self.close.set(Some((code, reason)));
             self.wake_task();
         }
+    }
+
+    /// The connection's task is to look what else there is.
+    pub(super) fn nudge(&self) {
+        self.nudged.set(true);
+        self.wake_task();
     }
 
     /// Why it is to be closed, said once.
@@ -107,6 +129,19 @@ impl Sending {
         sent
     }
 
+    /// Makes room for a large message that is there already; none: too many wait before it, as their client reads too
+    /// slowly. One that is alone always fits.
+    pub(super) fn keep(&self, bytes: usize) -> Option<Kept<'_>> {
+        let kept = self.kept.get();
+        if kept > 0 && kept + bytes > limits::WEBSOCKET_KEPT_BYTES_MAX {
+            self.overflown.set(true);
+            self.wake_task();
+            return None;
+        }
+        self.kept.set(kept + bytes);
+        Some(Kept { sending: self, bytes })
+    }
+
     /// Waits until no other message streams, and takes the turn.
     pub(super) async fn turn(&self) {
         self.wait(|| !self.streaming.get()).await;
@@ -125,11 +160,11 @@ impl Sending {
         self.ready.borrow().is_empty()
     }
 
-    /// Waits until there is something to send, or the connection is to be closed.
+    /// Waits until there is something to send, the connection is to be closed, or somebody [nudges](Self::nudge).
     pub(super) async fn wanted(&self) {
         poll_fn(|cx| {
             let stops = self.overflown.get() || self.broken.get() || self.close.get().is_some();
-            if (stops && !self.over.get()) || !self.is_empty() {
+            if self.nudged.take() || (stops && !self.over.get()) || !self.is_empty() {
                 return Poll::Ready(());
             }
             *self.task.borrow_mut() = Some(cx.waker().clone());
@@ -238,6 +273,27 @@ mod tests {
         assert_eq!(sending.take().map(|frames| frames.len()), Some(62));
         assert!(!sending.message(Opcode::Text, b"c") && !sending.shared(&Notice::new(7, b"1")));
         assert_eq!(sending.take(), None, "a hole, and what comes behind it");
+    }
+
+    #[test]
+    fn large_messages_wait_within_a_bound() {
+        let sending = Sending::new(100, None);
+        let alone = sending.keep(2 * limits::WEBSOCKET_KEPT_BYTES_MAX);
+        assert!(alone.is_some());
+        drop(alone);
+        let some = [(); 2].map(|()| sending.keep(limits::WEBSOCKET_KEPT_BYTES_MAX / 2));
+        assert!(some.iter().all(Option::is_some) && !sending.is_overflown());
+        assert!(sending.keep(1).is_none() && sending.is_overflown());
+        drop(some);
+        assert_eq!(sending.kept.get(), 0);
+    }
+
+    #[test]
+    fn a_nudge_ends_one_wait() {
+        let sending = Sending::new(100, None);
+        assert!(sending.wanted().now_or_never().is_none());
+        sending.nudge();
+        assert!(sending.wanted().now_or_never().is_some() && sending.wanted().now_or_never().is_none());
     }
 
     #[test]

@@ -149,6 +149,11 @@ impl Session {
         self.sending.close_because(code, reason);
     }
 
+    /// The node closes: its connection need not rest until something else wakes it.
+    pub(crate) fn nudge(&self) {
+        self.sending.nudge();
+    }
+
     /// Subscriptions, those under way included.
     pub(super) fn subscriptions(&self) -> usize {
         self.subscriptions.borrow().len() + self.subscribing.get()

@@ -4,7 +4,7 @@
 //! message, a batch's too, has been handed in to be sent.
 
 use super::{Caller, Session};
-use crate::jsonrpc::{self, Reason};
+use crate::jsonrpc::{self, Class, Reason};
 use crate::link::{FeedEnd, FeedKey};
 use crate::shard::door::{Answer, Ask};
 use crate::shard::feeds::{self, Denied};
@@ -56,7 +56,7 @@ impl Caller {
                 self.session.keep(subscription);
                 self.result(id, text.as_bytes())
             }
-            Err(Denied::Ended(FeedEnd::Refused(error))) => self.refused(id, &error),
+            Err(Denied::Ended(FeedEnd::Refused(error, class))) => self.refused(id, &error, class),
             Err(denied) => {
                 let (reason, message) = told(&denied);
                 Answer::failed(reason, message)
@@ -83,12 +83,12 @@ impl Caller {
     }
 
     /// The providers' own word.
-    fn refused(&self, id: &[u8], error: &[u8]) -> Answer {
+    fn refused(&self, id: &[u8], error: &[u8], class: Class) -> Answer {
         let mut buffer = self.shard.buffers.take();
         for part in [&br#"{"jsonrpc":"2.0","id":"#[..], id, br#","error":"#, error, b"}"] {
             buffer.extend_from_slice(part);
         }
-        Answer::own(buffer)
+        Answer::refused(buffer, class)
     }
 }
 

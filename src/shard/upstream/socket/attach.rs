@@ -1,9 +1,10 @@
 //! Attaching: a wish brought to a connection with room for it, and what the provider's word on it means.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::link::{Lost, Place, Ungranted, Use, write_call};
+use super::link::{Link, Lost, Place, Ungranted, Use, write_call};
 use super::open::OpenError;
 use super::{AttachError, CallError, Ear, Wish};
 use crate::jsonrpc;
@@ -37,8 +38,10 @@ pub(crate) async fn attach(
     let _in_flight =
         upstream.enter(jsonrpc::info("eth_subscribe"), "eth_subscribe", asked).ok_or(AttachError::Limited)?;
     let most = sockets.settings().subscriptions_max;
+    let on = RefCell::new(None);
     let granted = async {
         let link = sockets.link(shard, upstream, Use::Subscriptions, |link| link.has_room_for(&wish, most)).await?;
+        on.replace(Some(Rc::clone(&link)));
         let place = link.listen(shard, &wish, stale_after, ear);
         match place.granted().await {
             Ok(()) => Ok(place),
@@ -47,7 +50,10 @@ pub(crate) async fn attach(
         }
     };
     let timer = shard.timers.timer();
-    let place = on_heap(|| timer.limit(deadline, granted)).await.unwrap_or(Err(AttachError::Late))?;
+    let place = on_heap(|| timer.limit(deadline, granted)).await.unwrap_or_else(|_| {
+        on.take().inspect(|link: &Rc<Link>| link.on_late(shard, asked));
+        Err(AttachError::Late)
+    })?;
     report::tell_beside(shard, upstream, Health::Good, None, asked);
     Ok(Attached { place, upstream: Rc::clone(upstream) })
 }
@@ -56,13 +62,13 @@ pub(crate) async fn attach(
 fn refused(shard: &Shard, upstream: &Upstream, reply: &[u8], asked: Instant) -> AttachError {
     let said = jsonrpc::inspect(reply, None, &mut shard.scratch.borrow_mut());
     let jsonrpc::Reply::Error(error) = said else { return AttachError::Lost };
-    let (health, is_relayed) = judge::of_error(&upstream.slot, jsonrpc::info("eth_subscribe"), &error);
+    let (health, class) = judge::of_error(&upstream.slot, jsonrpc::info("eth_subscribe"), &error);
     report::tell_beside(shard, upstream, health, None, asked);
-    if !is_relayed {
+    if !class.relayed() {
         // What it says of our plan or our key is not for clients, and nothing about what they want.
         return AttachError::Limited;
     }
-    AttachError::Refused { error: reply[error.error].to_vec() }
+    AttachError::Refused { error: reply[error.error].to_vec(), class }
 }
 
 impl From<OpenError> for AttachError {

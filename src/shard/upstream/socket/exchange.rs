@@ -5,7 +5,7 @@
 //! whole, however large; a call that is given up leaves the connection to the others; one lost connection is the end of all
 //! calls on it, each of which then goes where its own rules say.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::link::{Answered, Link, Lost, Use};
@@ -32,13 +32,16 @@ pub(crate) async fn exchange(
     which: Which,
     deadline: Instant,
 ) -> Result<Reply, ExchangeError> {
-    let (asked, sent) = (shard.clock.now(), Cell::new(None));
+    let (asked, sent) = (shard.clock.now(), RefCell::new(None));
     let timer = shard.timers.spare();
     let done = timer.limit(deadline, ask(shard, upstream, body, which, &sent)).await;
     shard.timers.give_back(timer);
     done.unwrap_or_else(|_| {
-        Err(match sent.get() {
-            Some(at) => ExchangeError::Late { had: deadline.since(at) },
+        Err(match sent.take() {
+            Some((link, at)) => {
+                link.on_late(shard, at);
+                ExchangeError::Late { had: deadline.since(at) }
+            }
             None => ExchangeError::Unconnected { had: deadline.since(asked) },
         })
     })
@@ -55,7 +58,7 @@ async fn ask(
     upstream: &Rc<Upstream>,
     body: &[u8],
     which: Which,
-    sent: &Cell<Option<Instant>>,
+    sent: &RefCell<Option<(Rc<Link>, Instant)>>,
 ) -> Result<Reply, ExchangeError> {
     let sockets = upstream.sockets.as_ref().ok_or(ExchangeError::Full)?;
     let since = match which {
@@ -69,7 +72,7 @@ async fn ask(
         link.call(shard, |out, number| jsonrpc::write_numbered(out, body, number, &mut shard.scratch.borrow_mut()));
     // What comes here has been read as a call before.
     let Ok((asked, id)) = numbered else { return Err(ExchangeError::Full) };
-    sent.set(Some(shard.clock.now()));
+    sent.replace(Some((link, shard.clock.now())));
     match asked.answer().await {
         Ok(answered) => Ok(reply(shard, answered, id.map(|id| &body[id]))),
         Err(Lost { sent }) if !is_fresh => Err(ExchangeError::Stale { sent }),

@@ -43,6 +43,10 @@ pub(super) struct Link {
     heads_at: Cell<Instant>,
     /// Something has been answered on it.
     answered: Cell<bool>,
+    /// Since when a request waits, or waited in vain, and nothing at all has come; never: no such time.
+    unheard_since: Cell<Instant>,
+    /// A wish was not answered in time, though other things came: who listens may stay, nobody is added.
+    doubted: Cell<bool>,
     leaving: Cell<Option<CloseCode>>,
     over: Cell<bool>,
     /// What has come, where the connection is an echo.
@@ -113,6 +117,8 @@ impl Link {
             told: Cell::new(0),
             heads_at: Cell::new(born),
             answered: Cell::new(false),
+            unheard_since: Cell::new(Instant::NEVER),
+            doubted: Cell::new(false),
             leaving: Cell::new(None),
             over: Cell::new(false),
             #[cfg(test)]
@@ -152,7 +158,7 @@ impl Link {
     }
 
     pub(super) fn has_room_for(&self, wish: &Wish, most: usize) -> bool {
-        self.is_open() && self.subscriptions.borrow().has_room_for(wish, most)
+        self.is_open() && !self.doubted.get() && self.subscriptions.borrow().has_room_for(wish, most)
     }
 
     /// Sends a call as `write` makes it of its number.
@@ -168,6 +174,7 @@ impl Link {
         shard.buffers.give(payload);
         let answer = Rc::<Promise<_>>::default();
         self.requests.borrow_mut().wait(number, Waiting::Call { answer: Rc::clone(&answer), at });
+        self.await_word(shard);
         self.calls.set(self.calls.get() + 1);
         Ok((Asked { link: Rc::clone(self), number, answer }, written))
     }
@@ -186,11 +193,36 @@ impl Link {
         let are_silent = shard.clock.now().since(self.heads_at.get()) >= stale_after;
         let (key, follows) = self.subscriptions.borrow_mut().add(wish, listening, are_silent);
         self.follow(shard, follows, b"");
+        self.await_word(shard);
         Place { shard: Rc::clone(shard), link: Rc::clone(self), key, outcome }
+    }
+
+    fn await_word(&self, shard: &Shard) {
+        if self.unheard_since.get() == Instant::NEVER && self.requests.borrow().are_waiting() {
+            self.unheard_since.set(shard.clock.now());
+        }
+    }
+
+    /// A request of `asked` got no answer in its time. Pongs may go on coming from a connection behind which nobody is any
+    /// more: one on which nothing else has come for too long is left.
+    pub(super) fn on_late(&self, shard: &Shard, asked: Instant) {
+        let is_long = |since| shard.clock.now().since(since) >= limits::UPSTREAM_SOCKET_UNHEARD_MAX;
+        if is_long(self.unheard_since.get()) {
+            self.leave(shard, CloseCode::AWAY);
+        } else if is_long(asked) {
+            self.doubted.set(true);
+        }
     }
 
     /// One message of the provider.
     pub(super) fn on_message(&self, shard: &Shard, text: &[u8]) -> Result<(), Nonsense> {
+        let read = self.read(shard, text);
+        self.unheard_since.set(Instant::NEVER);
+        self.await_word(shard);
+        read
+    }
+
+    fn read(&self, shard: &Shard, text: &[u8]) -> Result<(), Nonsense> {
         let incoming = jsonrpc::incoming(text, &mut shard.scratch.borrow_mut());
         match incoming {
             Incoming::Malformed => Err(Nonsense),
@@ -307,7 +339,10 @@ impl Link {
                 ("eth_subscribe", params)
             }
             // Nobody waits for what it says.
-            Ask::Unsubscribe { id } => ("eth_unsubscribe", serde_json::json!([id]).to_string().into_bytes()),
+            Ask::Unsubscribe { id } => {
+                self.requests.borrow_mut().abandon(number);
+                ("eth_unsubscribe", serde_json::json!([id]).to_string().into_bytes())
+            }
         };
         let mut request = Vec::new();
         write_call(&mut request, number, method, &params);

@@ -37,6 +37,8 @@ pub(crate) use attach::{Attached, attach};
 pub(crate) use open::OpenError;
 pub(crate) use sockets::Sockets;
 
+use crate::jsonrpc::Class;
+
 /// What is subscribed to on one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
@@ -76,7 +78,7 @@ pub(crate) enum AttachError {
     NoSocket,
     /// The provider's word, a JSON-RPC error object that clients may be told.
     #[error("the provider refused")]
-    Refused { error: Vec<u8> },
+    Refused { error: Vec<u8>, class: Class },
     /// Its plan, its cooldown, or the number of its connections leaves no room, or it says so itself.
     #[error("no room at this provider now")]
     Limited,

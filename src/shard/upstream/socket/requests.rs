@@ -1,21 +1,27 @@
 //! What a connection waits for an answer to, by numbers of its own. Pure.
 //!
 //! Numbers count upwards and come never again, so that a late answer, or one that a provider invents, is nobody's. An error
-//! without a number (providers write `"id":null` when they refuse before they read) is for the one request that waits; with
-//! several it could be anyone's, and is dropped.
+//! without a number (providers write `"id":null` when they refuse before they read) is for the one request that has no
+//! answer yet; with several, those included that nobody waits for any more, it could be anyone's, and is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::limits::UPSTREAM_SOCKET_ABANDONED_MAX;
 
 /// Requests under way; `T` is who waits.
 #[derive(Debug)]
 pub(super) struct Requests<T> {
     last: u64,
     waiting: BTreeMap<u64, T>,
+    /// Sent and not answered, and nobody waits.
+    abandoned: BTreeSet<u64>,
+    /// There were more of these than are kept.
+    lost_count: bool,
 }
 
 impl<T> Default for Requests<T> {
     fn default() -> Self {
-        Self { last: 0, waiting: BTreeMap::new() }
+        Self { last: 0, waiting: BTreeMap::new(), abandoned: BTreeSet::new(), lost_count: false }
     }
 }
 
@@ -33,16 +39,35 @@ impl<T> Requests<T> {
 
     /// An answer has come: who waits for it, if anybody does.
     pub(super) fn answered(&mut self, number: Option<u64>) -> Option<T> {
-        match number {
-            Some(number) => self.waiting.remove(&number),
-            None if self.waiting.len() == 1 => self.waiting.pop_first().map(|(_, who)| who),
-            None => None,
+        if let Some(number) = number {
+            self.abandoned.remove(&number);
+            return self.waiting.remove(&number);
         }
+        let is_clear = !self.lost_count && self.waiting.len() + self.abandoned.len() == 1;
+        let of_nobody = is_clear.then(|| self.abandoned.pop_first()).flatten();
+        (is_clear && of_nobody.is_none()).then(|| self.waiting.pop_first()).flatten().map(|(_, who)| who)
     }
 
     /// Nobody waits for it any more. Answers whether somebody did.
     pub(super) fn forget(&mut self, number: u64) -> bool {
-        self.waiting.remove(&number).is_some()
+        let waited = self.waiting.remove(&number).is_some();
+        if waited {
+            self.abandon(number);
+        }
+        waited
+    }
+
+    /// The one with this number is sent, and nobody waits for its answer.
+    pub(super) fn abandon(&mut self, number: u64) {
+        self.abandoned.insert(number);
+        if self.abandoned.len() > UPSTREAM_SOCKET_ABANDONED_MAX {
+            self.abandoned.pop_first();
+            self.lost_count = true;
+        }
+    }
+
+    pub(super) fn are_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     #[cfg(test)]
@@ -88,5 +113,25 @@ mod tests {
         assert_eq!(with(1).answered(None), Some('a'));
         let mut two = with(2);
         assert_eq!((two.answered(None), two.len()), (None, 2));
+    }
+
+    #[test]
+    fn an_answer_without_a_number_may_be_that_of_one_that_was_given_up() {
+        let mut requests = with(2);
+        requests.forget(1);
+        assert_eq!(requests.answered(None), None, "it may be of the first");
+        assert_eq!((requests.answered(Some(1)), requests.answered(None)), (None, Some('b')));
+        requests.abandon(9);
+        assert_eq!(requests.answered(None), None, "the one that nobody waits for");
+        let number = requests.number();
+        requests.wait(number, 'c');
+        assert_eq!(requests.answered(None), Some('c'));
+        (0..=UPSTREAM_SOCKET_ABANDONED_MAX as u64).for_each(|number| requests.abandon(100 + number));
+        assert_eq!(requests.abandoned.len(), UPSTREAM_SOCKET_ABANDONED_MAX);
+        for number in 0..=UPSTREAM_SOCKET_ABANDONED_MAX as u64 {
+            assert_eq!(requests.answered(Some(100 + number)), None);
+        }
+        requests.wait(1_000_000, 'd');
+        assert_eq!(requests.answered(None), None, "whose it is cannot be known any more");
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringbuf::traits::Consumer;
 
 use super::*;
+use crate::limits;
 use crate::link::{ControlEnd, EventKind, SocketLoss};
 use crate::routing::Gate;
 use crate::shard::Shard;
@@ -30,7 +31,10 @@ struct Peer {
 
 impl Peer {
     fn accept(listener: &TcpListener) -> Self {
-        let (mut stream, _) = listener.accept().unwrap();
+        Self::greet(listener.accept().unwrap().0)
+    }
+
+    fn greet(mut stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -283,7 +287,7 @@ fn a_refusal_is_handed_on_and_told_as_a_calls_is() {
         assert_eq!(peer.hear(), None);
     };
     with("", provider, |shard, upstream, mut control| async move {
-        let AttachError::Refused { error } = refused(&shard, &upstream, PATIENCE).await else { panic!() };
+        let AttachError::Refused { error, .. } = refused(&shard, &upstream, PATIENCE).await else { panic!() };
         assert_eq!(error, br#"{"code":-32601,"message":"no such subscription"}"#);
         // Its words on our plan are kept from whoever wanted it.
         assert!(matches!(refused(&shard, &upstream, PATIENCE).await, AttachError::Limited));
@@ -340,6 +344,47 @@ fn who_waits_too_long_leaves_nothing_behind_and_a_provider_that_goes_is_left() {
         assert!(matches!(refused(&shard, &upstream, PATIENCE).await, AttachError::NoSocket));
         until(&shard, || shard.counters.upstream_sockets.get() == 0).await;
         assert_eq!(shard.counters.upstream_sockets_lost.get(), 0, "it was we who went");
+    });
+}
+
+#[test]
+fn a_connection_that_brings_nothing_is_left_for_another() {
+    let provider = |listener: TcpListener| {
+        let mut dead = Peer::accept(&listener);
+        dead.asked("eth_subscribe", r#"["newHeads"]"#);
+        let mut deaf = Peer::accept(&listener);
+        let number = deaf.asked("eth_subscribe", r#"["syncing"]"#);
+        deaf.say(&[result(number, "\"S\"")]);
+        deaf.asked("eth_subscribe", r#"["newHeads"]"#);
+        // Not a word on heads, but others go on to hear of theirs.
+        deaf.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        for n in 0.. {
+            deaf.say(&[push("S", &n.to_string())]);
+            if listener.set_nonblocking(true).is_ok()
+                && let Ok((stream, _)) = listener.accept()
+            {
+                stream.set_nonblocking(false).unwrap();
+                let mut third = Peer::greet(stream);
+                let number = third.asked("eth_subscribe", r#"["newHeads"]"#);
+                third.say(&[result(number, "\"H\""), push("H", "1")]);
+                deaf.say(&[push("S", "\"end\"")]);
+                assert_eq!((dead.hear(), third.hear()), (None, None), "a goodbye");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    with("", provider, |shard, upstream, _| async move {
+        let wait = limits::UPSTREAM_SOCKET_UNHEARD_MAX + Duration::from_millis(500);
+        assert!(matches!(refused(&shard, &upstream, wait).await, AttachError::Late));
+        let (others, heads) = (Rc::new(Notes::default()), Rc::new(Notes::default()));
+        let _others = attached(&shard, &upstream, Wish::Other { params: br#"["syncing"]"#.to_vec() }, &others).await;
+        assert!(matches!(refused(&shard, &upstream, wait).await, AttachError::Late));
+        let _heads = attached(&shard, &upstream, Wish::Heads, &heads).await;
+        assert_eq!(heads.wait(&shard, 2).await, ["agreed", "Head 1"]);
+        until(&shard, || others.heard.borrow().last().is_some_and(|last| last == "Other \"end\"")).await;
+        upstream.retire(&shard);
+        until(&shard, || shard.counters.upstream_sockets.get() == 0).await;
     });
 }
 
