@@ -1206,7 +1206,8 @@ pub const ADMIN_STRANGER: Duration = Duration::from_secs(10);
 const _: () = assert!(ADMIN_STRANGER.as_secs() <= ADMIN_REQUEST.as_secs());
 
 /// For how long a provider's WebSocket may owe an answer while nothing at all comes, until a request that has had its time
-/// takes the connection for dead: longer than one call takes, no longer than a subscription is waited for.
+/// takes the connection for dead: longer than most calls take, no longer than a subscription is waited for. Calls that run on
+/// it are waited for.
 pub const UPSTREAM_SOCKET_UNHEARD_MAX: Duration = Duration::from_secs(4);
 const _: () = assert!(UPSTREAM_SOCKET_UNHEARD_MAX.as_millis() < SUBSCRIBE_TIMEOUT.as_millis());
 

@@ -169,10 +169,8 @@ impl Quota {
     /// The call is not paid for, though it was made.
     pub fn unbill(&self, taken: &Taken) {
         self.give_back_month(taken);
-        // One of last month is last month's.
-        let is_of_this_month = taken.month.is_some_and(|month| month == self.month.parts().0);
-        if let Some(lease) = self.lease.get().filter(|_| is_of_this_month) {
-            lease.unbill(taken.units);
+        if let (Some(lease), Some(month)) = (self.lease.get(), taken.month) {
+            lease.unbill(taken.units, month);
         }
     }
 

@@ -217,6 +217,7 @@ impl Holding {
     pub(super) fn new(lease: Arc<Lease>, terms: LeaseTerms, base: u64, now: Instant) -> Self {
         let rate = |which: usize| terms.rates[which].map(|all| RateSide::new(all, lease.rates[which].began));
         let month = terms.month.number_at(now);
+        lease.begin_month(month);
         Self {
             rates: [rate(0), rate(1)],
             month: terms.units_per_month.map(|limit| MonthSide::new(month, limit, lease.month.began, now)),
@@ -278,6 +279,7 @@ impl Holding {
             (side, Some(limit)) => {
                 let mut begun = MonthSide::new(month, limit, OPEN, now);
                 begun.demand.put(&self.lease.month, if open { OPEN } else { terms.month_starter(limit) });
+                self.lease.begin_month(month);
                 *side = Some(begun);
             }
             (Some(gone), None) => {

@@ -4,7 +4,7 @@
 //! together: 40 bits of the amount, 24 of the moment in 1,024 µs. Moments go round after four hours; control looks at each
 //! purse many times a minute. A moment of 0 stands for no end.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use super::terms::LeaseTerms;
 use crate::limits::WORD_TRIES_MAX;
@@ -19,6 +19,8 @@ pub struct Lease {
     /// Calls and units.
     pub(super) rates: [Purse; 2],
     pub(super) month: Purse,
+    /// Which month it is of.
+    month_number: AtomicU16,
     /// What was billed and not in the month's purse.
     owed: AtomicU64,
 }
@@ -49,8 +51,14 @@ impl Lease {
         Self {
             rates: terms.rates.map(|rate| Purse::new(rate.map_or(OPEN, |figures| terms.starter(figures)))),
             month: Purse::new(terms.units_per_month.map_or(OPEN, |limit| terms.month_starter(limit))),
+            month_number: AtomicU16::new(terms.month.number),
             owed: AtomicU64::new(0),
         }
+    }
+
+    /// A new month's lease begins.
+    pub(super) fn begin_month(&self, number: u16) {
+        self.month_number.store(number, Relaxed);
     }
 
     /// Takes a call of `units`, or nothing; what is used up, then.
@@ -72,9 +80,11 @@ impl Lease {
         Ok(())
     }
 
-    /// A call that was taken is not paid for, though it was made.
-    pub fn unbill(&self, units: u32) {
-        self.month.put_back(units.into());
+    /// A call that was taken in `month` is not paid for, though it was made. One of last month is last month's.
+    pub fn unbill(&self, units: u32, month: u16) {
+        if self.month_number.load(Relaxed) == month {
+            self.month.put_back(units.into());
+        }
     }
 
     /// Counts in the month what nobody was asked for beforehand; what is not there is owed.
@@ -198,12 +208,19 @@ mod tests {
 
     #[test]
     fn a_call_takes_all_or_nothing() {
-        let lease = Lease { rates: [Purse::new(10), Purse::new(100)], month: Purse::new(50), owed: AtomicU64::new(0) };
+        let lease = Lease {
+            rates: [Purse::new(10), Purse::new(100)],
+            month: Purse::new(50),
+            month_number: AtomicU16::new(7),
+            owed: AtomicU64::new(0),
+        };
         assert_eq!(lease.take(ms(0), 40), Ok(()));
         assert_eq!(lease.take(ms(0), 40), Err(Limit::Month));
         assert_eq!(lease.take(ms(0), 70), Err(Limit::Units));
         assert_eq!([&lease.rates[0], &lease.rates[1], &lease.month].map(Purse::left), [9, 60, 10]);
-        lease.unbill(40);
+        lease.unbill(40, 6);
+        assert_eq!(lease.month.left(), 10, "of last month");
+        lease.unbill(40, 7);
         assert_eq!(lease.take(ms(0), 40), Ok(()));
         lease.bill(100);
         assert_eq!([&lease.rates[0], &lease.rates[1], &lease.month].map(Purse::left), [8, 20, 0]);

@@ -443,7 +443,7 @@ fn what_is_given_back_late_is_taken_off_the_sum() {
                 assert_eq!(lease.take(at(ms), 26), Ok(()));
             }
             if ms == 1_000 + late_ms {
-                lease.unbill(26);
+                lease.unbill(26, MONTH.number);
             }
             round(&mut leases, &mut store, ms, (&lease, terms));
         }

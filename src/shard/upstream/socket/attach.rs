@@ -38,10 +38,10 @@ pub(crate) async fn attach(
     let _in_flight =
         upstream.enter(jsonrpc::info("eth_subscribe"), "eth_subscribe", asked).ok_or(AttachError::Limited)?;
     let most = sockets.settings().subscriptions_max;
-    let on = RefCell::new(None);
+    let on = RefCell::new(None::<(Rc<Link>, Instant)>);
     let granted = async {
         let link = sockets.link(shard, upstream, Use::Subscriptions, |link| link.has_room_for(&wish, most)).await?;
-        on.replace(Some(Rc::clone(&link)));
+        on.replace(Some((Rc::clone(&link), shard.clock.now())));
         let place = link.listen(shard, &wish, stale_after, ear);
         match place.granted().await {
             Ok(()) => Ok(place),
@@ -51,7 +51,9 @@ pub(crate) async fn attach(
     };
     let timer = shard.timers.timer();
     let place = on_heap(|| timer.limit(deadline, granted)).await.unwrap_or_else(|_| {
-        on.take().inspect(|link: &Rc<Link>| link.on_late(shard, asked));
+        if let Some((link, asked)) = on.take() {
+            link.on_late(shard, asked);
+        }
         Err(AttachError::Late)
     })?;
     report::tell_beside(shard, upstream, Health::Good, None, asked);

@@ -43,10 +43,12 @@ pub(super) struct Link {
     heads_at: Cell<Instant>,
     /// Something has been answered on it.
     answered: Cell<bool>,
-    /// Since when a request waits, or waited in vain, and nothing at all has come; never: no such time.
+    /// Since when a request waits, or waited in vain, and no message has come; never: no such time.
     unheard_since: Cell<Instant>,
-    /// A wish was not answered in time, though other things came: who listens may stay, nobody is added.
+    /// A wish was not answered in time, though other messages came: who listens may stay, nobody is added until one is.
     doubted: Cell<bool>,
+    /// It is left because nothing came.
+    dead: Cell<bool>,
     leaving: Cell<Option<CloseCode>>,
     over: Cell<bool>,
     /// What has come, where the connection is an echo.
@@ -119,6 +121,7 @@ impl Link {
             answered: Cell::new(false),
             unheard_since: Cell::new(Instant::NEVER),
             doubted: Cell::new(false),
+            dead: Cell::new(false),
             leaving: Cell::new(None),
             over: Cell::new(false),
             #[cfg(test)]
@@ -141,6 +144,11 @@ impl Link {
 
     pub(super) fn has_answered(&self) -> bool {
         self.answered.get()
+    }
+
+    /// Whether it was left because nothing came.
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.get()
     }
 
     /// Whether somebody listens or waits for a call.
@@ -204,10 +212,11 @@ impl Link {
     }
 
     /// A request of `asked` got no answer in its time. Pongs may go on coming from a connection behind which nobody is any
-    /// more: one on which nothing else has come for too long is left.
+    /// more: one that has brought no message for too long is left.
     pub(super) fn on_late(&self, shard: &Shard, asked: Instant) {
         let is_long = |since| shard.clock.now().since(since) >= limits::UPSTREAM_SOCKET_UNHEARD_MAX;
         if is_long(self.unheard_since.get()) {
+            self.dead.set(true);
             self.leave(shard, CloseCode::AWAY);
         } else if is_long(asked) {
             self.doubted.set(true);
@@ -298,6 +307,7 @@ impl Link {
 
     /// The provider's word on a request to subscribe.
     fn on_word(&self, shard: &Shard, purpose: Purpose, text: &[u8]) -> Result<(), Nonsense> {
+        self.doubted.set(false);
         let reply = jsonrpc::inspect(text, None, &mut shard.scratch.borrow_mut());
         let follows = match reply {
             jsonrpc::Reply::Success { result, .. } => {

@@ -95,7 +95,8 @@ impl Task {
         let loss = guarded(shard, connection.serve()).await.unwrap_or(Some(SocketLoss::Panicked));
         shard.counters.upstream_sockets.set(shard.counters.upstream_sockets.get() - 1);
         sockets.on_over(&link);
-        if let Some(loss) = loss {
+        // We have left it, but not of our own accord.
+        if let Some(loss) = loss.or(link.is_dead().then_some(SocketLoss::Silent)) {
             self.lost(&link, loss);
         }
         // Ears are called, and theirs is somebody else's code.
@@ -107,7 +108,7 @@ impl Task {
         if !link.has_answered() {
             sockets.on_failure(shard);
         }
-        if link.is_used() {
+        if link.is_used() || link.is_dead() {
             shard.counters.upstream_sockets_lost.add(1);
             shard.event(&upstream.slot, EventKind::SocketLost(loss));
         }

@@ -375,7 +375,7 @@ fn a_connection_that_brings_nothing_is_left_for_another() {
         }
     };
     with("", provider, |shard, upstream, _| async move {
-        let wait = limits::UPSTREAM_SOCKET_UNHEARD_MAX + Duration::from_millis(500);
+        let wait = limits::UPSTREAM_SOCKET_UNHEARD_MAX + Duration::from_secs(3);
         assert!(matches!(refused(&shard, &upstream, wait).await, AttachError::Late));
         let (others, heads) = (Rc::new(Notes::default()), Rc::new(Notes::default()));
         let _others = attached(&shard, &upstream, Wish::Other { params: br#"["syncing"]"#.to_vec() }, &others).await;
@@ -383,6 +383,7 @@ fn a_connection_that_brings_nothing_is_left_for_another() {
         let _heads = attached(&shard, &upstream, Wish::Heads, &heads).await;
         assert_eq!(heads.wait(&shard, 2).await, ["agreed", "Head 1"]);
         until(&shard, || others.heard.borrow().last().is_some_and(|last| last == "Other \"end\"")).await;
+        assert_eq!(shard.counters.upstream_sockets_lost.get(), 1, "as a silent one is");
         upstream.retire(&shard);
         until(&shard, || shard.counters.upstream_sockets.get() == 0).await;
     });
