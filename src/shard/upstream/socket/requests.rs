@@ -43,9 +43,11 @@ impl<T> Requests<T> {
             self.abandoned.remove(&number);
             return self.waiting.remove(&number);
         }
-        let is_clear = !self.lost_count && self.waiting.len() + self.abandoned.len() == 1;
-        let of_nobody = is_clear.then(|| self.abandoned.pop_first()).flatten();
-        (is_clear && of_nobody.is_none()).then(|| self.waiting.pop_first()).flatten().map(|(_, who)| who)
+        if self.lost_count || self.waiting.len() + self.abandoned.len() != 1 {
+            return None;
+        }
+        self.abandoned.clear();
+        self.waiting.pop_first().map(|(_, who)| who)
     }
 
     /// Nobody waits for it any more. Answers whether somebody did.
