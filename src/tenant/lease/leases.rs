@@ -106,9 +106,9 @@ impl Leases {
         asks
     }
 
-    /// Those to be asked for, the longest due first.
+    /// Those to be asked for, the longest due first; nobody while a round is under way: they stay due.
     fn due(&mut self, now: Instant) -> Vec<KeyId> {
-        let (round, gone) = (self.round, self.gone.is_some());
+        let (round, gone, waits) = (self.round, self.gone.is_some(), self.waits_since.is_some());
         let mut due = Vec::new();
         self.held.retain(|key, Held { holding, seen }| {
             holding.leaves = *seen != round;
@@ -116,7 +116,7 @@ impl Leases {
                 holding.on_gone(now);
             }
             let asks = holding.look(now) || (holding.leaves && !holding.is_cold());
-            if asks && !holding.awaits {
+            if asks && !waits {
                 due.push((holding.due, *key));
             }
             !(holding.leaves && holding.is_cold())
@@ -128,8 +128,6 @@ impl Leases {
     /// As many as the store is asked at once.
     fn few_of(&mut self, mut due: Vec<KeyId>, now: Instant) -> Vec<KeyId> {
         match self.gone {
-            // They stay due.
-            _ if self.waits_since.is_some() => due.clear(),
             None => due.truncate(LEASES_PER_ROUND_MAX),
             Some(gone) if now < gone.again => due.clear(),
             Some(_) => due.truncate(LEASES_TRIED),
