@@ -1,18 +1,17 @@
 //! The admin port over a real socket, before a snapshot without shards.
 
 use std::collections::HashSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Server, metrics};
-use crate::config::Config;
 use crate::control::{Dropped, View};
 use crate::jsonrpc::MethodClass;
 use crate::link::{Counters, Outcome, Phase, PhaseCell, Row, RowKey, Snapshot};
-use crate::routing::{Compared, Footing, Month};
+use crate::routing::{Compared, Footing};
 
 const CONFIG: &str = r#"
     [node]
@@ -40,15 +39,7 @@ const SECRETS: [&str; 4] = ["k3y", "t0k3n", "passw0rd", "adm1n-0123456789-abcdef
 
 /// A node that serves `ethereum` by beta alone; the other names lead nowhere yet.
 pub(super) fn view(more: &str) -> Arc<View> {
-    let config = Config::parse(&format!("{more}\n{CONFIG}"), "test", |_| None, &[0]).unwrap();
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let addresses =
-        |url: &crate::config::Url| url.host.parse().map(|ip| SocketAddr::new(ip, url.port)).into_iter().collect();
-    let snapshot = Arc::new(Snapshot::build(Arc::new(config), None, Arc::new(tls), addresses, |_| Month::default()));
+    let snapshot = Arc::new(Snapshot::of(&format!("{more}\n{CONFIG}")));
     let phase = Arc::new(PhaseCell::default());
     phase.advance(Phase::Serving);
     let counters = vec![Arc::new(Counters::default()), Arc::new(Counters::default())];

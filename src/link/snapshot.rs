@@ -116,6 +116,20 @@ pub struct ProviderSlot {
 }
 
 impl Snapshot {
+    /// Of a config's text, for tests: one shard, and hosts that are addresses lead there.
+    #[cfg(test)]
+    pub(crate) fn of(config: &str) -> Self {
+        let config = Config::parse(config, "test", |_| None, &[0]).unwrap();
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let addresses =
+            |url: &config::Url| url.host.parse().map(|ip| SocketAddr::new(ip, url.port)).into_iter().collect();
+        Self::build(Arc::new(config), None, Arc::new(tls), addresses, |_| Month::default())
+    }
+
     /// Makes the snapshot of `config`, keeping the slots of `previous` that are still the same provider.
     /// `addresses` tells where a provider's host leads now, `month` which one it is for a plan that begins on a day.
     pub fn build(

@@ -1,6 +1,5 @@
 //! A shard for tests of what needs one: it listens nowhere and hears of no control.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,9 +7,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use super::Shard;
 use super::start::Seed;
-use crate::config::Config;
 use crate::link::{Bell, ControlEnd, Counters, MeshEnd, PhaseCell, Slot, Snapshot, pair, probe_pair};
-use crate::routing::Month;
 
 /// Runs `test` on a shard of its own that goes by `config`. Hosts are addresses.
 pub(crate) fn alone<T, F: Future<Output = T>>(config: &str, test: impl FnOnce(Rc<Shard>, ControlEnd) -> F) -> T {
@@ -46,15 +43,6 @@ pub(crate) fn beside<T, F: Future<Output = T>>(
 }
 
 fn seed(config: &str) -> (Seed, ControlEnd) {
-    let config = Config::parse(config, "test", |_| None, &[0]).unwrap();
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let addresses =
-        |url: &crate::config::Url| url.host.parse().map(|ip| SocketAddr::new(ip, url.port)).into_iter().collect();
-    let snapshot = Snapshot::build(Arc::new(config), None, Arc::new(tls), addresses, |_| Month::default());
     let (ends, control) = pair();
     let counters = Arc::new(Counters::default());
     let (bell, doorbell) = Bell::new().unwrap();
@@ -64,7 +52,7 @@ fn seed(config: &str) -> (Seed, ControlEnd) {
         listeners: Vec::new(),
         entrance: Arc::new(Slot::new(Arc::default())),
         addresses: Arc::default(),
-        snapshots: Arc::new(Slot::new(Arc::new(snapshot))),
+        snapshots: Arc::new(Slot::new(Arc::new(Snapshot::of(config)))),
         rankings: Arc::new(Slot::new(Arc::default())),
         rosters: Arc::new(Slot::new(Arc::default())),
         doorbell,
